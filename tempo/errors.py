@@ -1,0 +1,45 @@
+"""The error a user sees as one line: it names the value, the limit and the remedy."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+class InputError(ValueError):
+    """Bad input (config, file, flag), found before any long work.
+
+    `tempo.main` and the other commands print it as a single line and exit with status 2; from
+    Python it is a plain `ValueError`.
+    """
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or the sorted choices if none is close; made to end a message."""
+    choices = sorted(map(str, choices))
+    close = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Choose from: {', '.join(choices)}."
+
+
+def lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
+    """`table[name]`, or an `InputError` that says what `name` was meant to be and what is near."""
+    if name not in table:
+        raise InputError(f"Unknown {what} {name!r}.{nearest(name, table)}")
+    return table[name]
+
+
+def check_keys(where: str, given: Iterable[str], function: Callable[..., Any]) -> None:
+    """Raises `InputError` if `given` holds a key that `function` has no parameter for.
+
+    Args:
+      where: how the user knows the place, such as `config.optim`.
+      given: the keys found there.
+      function: the callee whose signature lists the allowed keys (a class or a function).
+    """
+    parameters = inspect.signature(function).parameters
+    allowed = [k for k in parameters if k not in ("self", "parent", "name")]
+    for key in given:
+        if key not in allowed:
+            raise InputError(f"{where} has no key {key!r}.{nearest(key, allowed)}")
