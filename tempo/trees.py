@@ -1,0 +1,84 @@
+"""Trees of arrays: leaf names, maps by name, parameter counts, and multiply-adds of a function."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend import core as jex_core
+
+
+def leaf_names(tree: Any) -> list[str]:
+    """Names of the leaves in flattening order, path parts joined by '/', such as `head/fc/bias`."""
+    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def map_with_names(function: Callable[[str, Any], Any], tree: Any) -> Any:
+    """The tree of `function(name, leaf)`."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: function(_name(path), leaf), tree)
+
+
+def mask(tree: Any, pattern: str) -> Any:
+    """The tree of booleans that says which leaf names match the regular expression `pattern`."""
+    compiled = re.compile(pattern)
+    return map_with_names(lambda name, _: compiled.search(name) is not None, tree)
+
+
+def count_params(tree: Any) -> int:
+    """Number of scalars in the tree (of arrays or `jax.ShapeDtypeStruct`s)."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def count_macs(function: Callable[..., Any], *args: Any) -> int:
+    """Multiply-adds in the convolutions and matrix products of `function(*args)`.
+
+    The function is traced, not run; `args` may be `jax.ShapeDtypeStruct`s. Additions, norms,
+    activations and pools are not counted, as in the GMACs of the papers; one multiply-add is two
+    FLOPs. Taps that fall on padding count, again as in the papers. The body of a loop counts once
+    for every turn (`scan` only: a `while` has no known number of turns).
+
+    Trace a model with `lowering="plain"` for the number that papers state.
+    """
+    return _jaxpr_macs(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _jaxpr_macs(jaxpr: Any) -> int:
+    total = 0
+    for eqn in jaxpr.eqns:
+        name = eqn.primitive.name
+        if name == "dot_general":
+            total += _dot_macs(eqn)
+        elif name == "conv_general_dilated":
+            total += _conv_macs(eqn)
+        else:
+            turns = eqn.params["length"] if name == "scan" else 1
+            total += turns * sum(_jaxpr_macs(inner) for inner in _inner_jaxprs(eqn.params))
+    return total
+
+
+def _dot_macs(eqn: Any) -> int:
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    lhs = eqn.invars[0].aval
+    return math.prod(eqn.outvars[0].aval.shape) * math.prod(lhs.shape[i] for i in contracted)
+
+
+def _conv_macs(eqn: Any) -> int:
+    kernel = eqn.invars[1].aval.shape
+    out_features = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+    return math.prod(eqn.outvars[0].aval.shape) * math.prod(kernel) // out_features
+
+
+def _inner_jaxprs(params: dict[str, Any]) -> list[Any]:
+    found = []
+    for value in params.values():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(item, jex_core.ClosedJaxpr):
+                found.append(item.jaxpr)
+            elif isinstance(item, jex_core.Jaxpr):
+                found.append(item)
+    return found

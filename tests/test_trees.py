@@ -1,0 +1,38 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tempo import trees
+
+
+def test_leaf_names_join_the_path():
+    tree = {"head": {"fc": {"kernel": 0, "bias": 1}}, "list": [2, 3]}
+    assert trees.leaf_names(tree) == ["head/fc/bias", "head/fc/kernel", "list/0", "list/1"]
+
+
+def test_mask_selects_by_name():
+    tree = {"conv": {"kernel": 0}, "norm": {"scale": 0, "bias": 0}}
+    assert trees.mask(tree, r"norm/") == {
+        "conv": {"kernel": False},
+        "norm": {"scale": True, "bias": True},
+    }
+
+
+def test_count_params_of_shapes():
+    tree = {"a": jax.ShapeDtypeStruct((2, 3), jnp.float32), "b": jnp.zeros(())}
+    assert trees.count_params(tree) == 7
+
+
+def test_count_macs_of_grouped_convolution_matmul_and_scan():
+    conv = nn.Conv(8, (3, 3), strides=2, padding=1, feature_group_count=2)
+    x = jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32)
+    variables = jax.eval_shape(conv.init, jax.random.key(0), x)
+
+    def function(variables, x):
+        y = jax.jit(conv.apply)(variables, x)  # [2,4,4,8]
+        y = y.reshape(32, 8)
+        w = jnp.ones((8, 8))
+        return jax.lax.scan(lambda c, _: (c @ w, None), y, length=5)[0]
+
+    conv_macs = 2 * 4 * 4 * 8 * (3 * 3 * 2)
+    assert trees.count_macs(function, variables, x) == conv_macs + 5 * 32 * 8 * 8
