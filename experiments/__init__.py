@@ -1,0 +1,1 @@
+"""Studies and benchmarks: programs that measure `tempo` and regenerate published figures."""
