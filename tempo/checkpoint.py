@@ -1,0 +1,208 @@
+"""Checkpoints: save, resume, and load for evaluation. The only file that imports orbax.
+
+A checkpoint is a folder `<workdir>/checkpoints/<step>/` with two items: `state` (the arrays of
+`tempo.state.TrainState`) and `info` (JSON: config, class names, dataset hash, preprocessing, versions).
+Orbax writes it under another name and renames it at the end, so a kill leaves the older ones whole.
+"""
+
+import json
+import operator
+import os
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
+
+from tempo import trees
+from tempo.errors import InputError
+
+STATE, INFO = "state", "info"
+
+
+class Checkpoints:
+    """The checkpoints of one run: the newest few and the best one. Use as a context manager."""
+
+    def __init__(self, workdir: str, *, keep_latest: int = 2, best_metric: str = ""):
+        """Opens `<workdir>/checkpoints`, making it if needed.
+
+        Args:
+          workdir: of the run.
+          keep_latest: how many of the newest to keep.
+          best_metric: key of the metrics given to `save`; the checkpoint with the highest value is
+            kept too. "" keeps the newest only.
+        """
+        self.directory = os.path.join(os.path.abspath(workdir), "checkpoints")
+        keep = [preservation.LatestN(n=keep_latest)]
+        best = operator.itemgetter(best_metric) if best_metric else None
+        if best:
+            keep.append(
+                preservation.BestN(get_metric_fn=best, n=1, keep_checkpoints_without_metrics=False)
+            )
+        self._has_best = best is not None
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=preservation.AnyPreservationPolicy(keep),
+                # Has the metrics written beside the arrays, so the best is known after a restart.
+                best_fn=best,
+                enable_async_checkpointing=True,
+            ),
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the best metric, or None."""
+        return self._manager.best_step() if self._has_best else None
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(
+        self, step: int, state: Any, info: dict[str, Any], metrics: dict[str, float] | None = None
+    ) -> None:
+        """Starts to save in the background; does nothing if this step is saved already.
+
+        Args:
+          step: number of finished steps.
+          state: any tree of arrays; it is copied before this returns, so it may be donated next.
+          info: anything JSON can hold.
+          metrics: of an evaluation at this step, for the choice of the best.
+        """
+        if step in self._manager.all_steps():
+            return
+        items = ocp.args.Composite(
+            **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(info)}
+        )
+        self._manager.save(step, args=items, metrics=metrics, force=True)
+
+    def restore(self, abstract_state: Any, step: int | None = None) -> Any:
+        """The state of `step` (the newest if None), with the shapes and shardings asked for.
+
+        Args:
+          abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
+          step: which one.
+        """
+        step = self.latest_step if step is None else step
+        path = os.path.join(self.directory, str(step))
+        _check_leaves(path, abstract_state)
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(abstract_state)})
+        return self._manager.restore(step, args=args)[STATE]
+
+    def wait(self) -> None:
+        """Returns when what was saved is on disk."""
+        self._manager.wait_until_finished()
+
+
+def find(path: str) -> str:
+    """The step folder that `path` means: itself, or the newest of a workdir or checkpoint folder.
+
+    Raises:
+      InputError: nothing there, or no whole checkpoint in it.
+    """
+    path = os.path.abspath(path)
+    if not os.path.isdir(path):
+        raise InputError(
+            f"No checkpoint at {path!r}: no such folder. Give a run's workdir, or one step of its "
+            "checkpoints folder such as runs/quickstart/checkpoints/800."
+        )
+    if _is_step(path):
+        return path
+    for folder in (os.path.join(path, "checkpoints"), path):
+        if os.path.isdir(folder):
+            steps = [s for s in os.listdir(folder) if s.isdigit()]
+            steps = [s for s in steps if _is_step(os.path.join(folder, s))]
+            if steps:
+                return os.path.join(folder, max(steps, key=int))
+    raise InputError(
+        f"No checkpoint in {path!r}: it holds neither a step's `state` and `info` nor a "
+        "`checkpoints` folder with finished steps."
+    )
+
+
+def load_info(path: str) -> dict[str, Any]:
+    """The `info` of a step folder (see `find`)."""
+    folder = os.path.join(path, INFO)
+    files = [f for f in os.listdir(folder) if not f.startswith((".", "_"))]
+    with open(os.path.join(folder, files[0])) as f:
+        return json.load(f)
+
+
+def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
+    """What evaluation needs of a step folder: `params` and `batch_stats`.
+
+    The moving average takes the place of the parameters where the run kept one. The optimizer's
+    arrays are not read.
+
+    Args:
+      path: a step folder.
+      abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct` with shardings.
+
+    Raises:
+      InputError: the checkpoint is of another architecture; the message names leaves.
+    """
+    stored = _stored_shapes(path)
+    source = "ema_params" if stored.get("ema_params") else "params"
+    wanted = {source: abstract_variables["params"]}
+    if abstract_variables["batch_stats"]:
+        wanted["batch_stats"] = abstract_variables["batch_stats"]
+    _check_leaves(path, wanted)
+    args = ocp.args.PyTreeRestore(
+        item=wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        restored = reader.restore(os.path.join(path, STATE), args=args)
+    return {"params": restored[source], "batch_stats": restored.get("batch_stats", {})}
+
+
+def _is_step(path: str) -> bool:
+    return all(os.path.isdir(os.path.join(path, item)) for item in (STATE, INFO))
+
+
+def _stored_shapes(path: str) -> Any:
+    with ocp.StandardCheckpointer() as reader:
+        metadata = reader.metadata(os.path.join(path, STATE))
+    return metadata.item_metadata.tree
+
+
+def _check_leaves(path: str, wanted: Any) -> None:
+    """Raises `InputError` where a wanted leaf is missing in the checkpoint or has another shape.
+
+    Leaves of `params` that only the checkpoint has count as a difference too.
+    """
+    stored = _shapes(_stored_shapes(path))
+    want = _shapes(wanted)
+    collections = {name.split("/")[0] for name in want}
+    have = {name: s for name, s in stored.items() if name.split("/")[0] in collections}
+    differences = [f"{n}: only in the model" for n in want if n not in have]
+    differences += [f"{n}: only in the checkpoint" for n in have if n not in want]
+    differences += [
+        f"{n}: {list(have[n])} in the checkpoint, {list(want[n])} in the model"
+        for n in want
+        if n in have and tuple(have[n]) != tuple(want[n])
+    ]
+    if differences:
+        # Parameters tell a person more than the optimizer's copies of them.
+        differences.sort(key=lambda d: (not d.startswith(("params", "ema_params")), d))
+        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise InputError(
+            f"Checkpoint {path!r} is of another architecture than the config's model: "
+            f"{'; '.join(differences[:5])}{more}. Use the config the checkpoint was trained with."
+        )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree.leaves(tree)
+    names = trees.leaf_names(tree)
+    return {n: tuple(leaf.shape) for n, leaf in zip(names, leaves, strict=True) if leaf is not None}

@@ -1,0 +1,174 @@
+"""Optimizers and learning-rate schedules from a config's numbers."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tempo import trees
+from tempo.errors import InputError, check_keys, lookup
+
+Schedule = Callable[[Any], Any]
+"""Number of finished steps -> learning rate of the next one."""
+
+
+def create(
+    schedule: Schedule,
+    *,
+    name: str = "sgd",
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 1e-4,
+    decay_pattern: str = ".*",
+    clip_norm: float = 0.0,
+    lr_multipliers: Mapping[str, float] | None = None,
+    frozen_pattern: str = "",
+) -> optax.GradientTransformation:
+    """The gradient transformation.
+
+    Args:
+      schedule: learning rate by number of finished steps.
+      name: `sgd` or `adamw`.
+      momentum: momentum of `sgd`, first-moment decay of `adamw`.
+      nesterov: Nesterov momentum (`sgd`).
+      b2: second-moment decay of `adamw`.
+      eps: added to the root of the second moment (`adamw`).
+      weight_decay: for `sgd` the L2 term added to the gradient after clipping, as in PyTorch; for
+        `adamw` the decoupled term.
+      decay_pattern: which leaf names decay; `kernel$` leaves out biases and norms.
+      clip_norm: limit of the global L2 norm of the gradient; 0 is no limit.
+      lr_multipliers: regular expression of leaf names -> factor on the learning rate; the first
+        match counts.
+      frozen_pattern: leaf names that are not trained; "" trains everything. They do not count in
+        the gradient's norm.
+    """
+    rules = lookup(_RULES, name, "optimizer")(momentum=momentum, nesterov=nesterov, b2=b2, eps=eps)
+    decay = optax.add_decayed_weights(weight_decay, lambda tree: trees.mask(tree, decay_pattern))
+    freeze = _freeze(frozen_pattern)
+    return optax.chain(
+        freeze,
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+        *((decay, rules) if name == "sgd" else (rules, decay)),
+        _multiply(lr_multipliers or {}),
+        optax.scale_by_learning_rate(schedule),
+        freeze,
+    )
+
+
+def make_schedule(
+    *,
+    total_steps: int,
+    steps_per_epoch: int,
+    batch_size: int,
+    name: str = "cosine",
+    base_lr: float = 0.01,
+    reference_batch: int = 0,
+    warmup_epochs: float = 0.0,
+    warmup_factor: float = 0.0,
+    boundaries_epochs: Sequence[float] = (),
+    factor: float = 0.1,
+    final_factor: float = 0.0,
+) -> Schedule:
+    """The learning-rate schedule, on whole steps.
+
+    Args:
+      total_steps: length of the run.
+      steps_per_epoch: turns epochs into steps.
+      batch_size: global batch; used with `reference_batch`.
+      name: `constant`, `steps` (times `factor` at each of `boundaries_epochs`) or `cosine` (half a
+        period from the end of the warm-up to the end of the run, down to `final_factor`).
+      base_lr: learning rate after the warm-up, for a batch of `reference_batch`.
+      reference_batch: linear scaling rule (arXiv 1706.02677): the rate is multiplied by
+        `batch_size / reference_batch`; 0 switches the rule off.
+      warmup_epochs: linear rise from `warmup_factor` times the rate to the rate.
+      warmup_factor: where the warm-up starts, as a fraction.
+      boundaries_epochs: of `steps`.
+      factor: of `steps`.
+      final_factor: of `cosine`.
+    """
+    lr = base_lr * (batch_size / reference_batch if reference_batch else 1.0)
+    warmup_steps = round(warmup_epochs * steps_per_epoch)
+    if warmup_steps >= total_steps and warmup_steps:
+        raise InputError(
+            f"schedule.warmup_epochs={warmup_epochs} is {warmup_steps} steps, but the run has only "
+            f"{total_steps}; shorten the warm-up or raise total_epochs."
+        )
+    decay = lookup(_SCHEDULES, name, "schedule")(
+        lr=lr,
+        decay_steps=total_steps - warmup_steps,
+        boundaries=[round(e * steps_per_epoch) - warmup_steps for e in boundaries_epochs],
+        factor=factor,
+        final_factor=final_factor,
+    )
+    if not warmup_steps:
+        return decay
+    warmup = optax.linear_schedule(lr * warmup_factor, lr, warmup_steps)
+    return optax.join_schedules([warmup, decay], [warmup_steps])
+
+
+def check(where: str, settings: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Raises `InputError` for unknown keys and for regular expressions that do not compile."""
+    check_keys(where, settings, function)
+    patterns = [settings.get(k, "") for k in ("decay_pattern", "frozen_pattern")]
+    for pattern in [*patterns, *settings.get("lr_multipliers", {})]:
+        try:
+            re.compile(pattern)
+        except re.error as e:
+            raise InputError(f"{where}: {pattern!r} is not a regular expression ({e}).") from None
+
+
+def _sgd(*, momentum: float, nesterov: bool, **_: float) -> optax.GradientTransformation:
+    return optax.trace(decay=momentum, nesterov=nesterov) if momentum else optax.identity()
+
+
+def _adam(*, momentum: float, b2: float, eps: float, **_: float) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=momentum, b2=b2, eps=eps)
+
+
+_RULES = {"sgd": _sgd, "adamw": _adam}
+
+
+def _constant(*, lr: float, **_: Any) -> Schedule:
+    return optax.constant_schedule(lr)
+
+
+def _steps(*, lr: float, boundaries: Sequence[int], factor: float, **_: Any) -> Schedule:
+    return optax.piecewise_constant_schedule(lr, {b: factor for b in boundaries})
+
+
+def _cosine(*, lr: float, decay_steps: int, final_factor: float, **_: Any) -> Schedule:
+    def schedule(step):
+        turn = math.pi * jnp.minimum(step, decay_steps) / decay_steps
+        return lr * (final_factor + (1 - final_factor) * 0.5 * (1 + jnp.cos(turn)))
+
+    return schedule
+
+
+_SCHEDULES = {"constant": _constant, "steps": _steps, "cosine": _cosine}
+
+
+def _freeze(pattern: str) -> optax.GradientTransformation:
+    if not pattern:
+        return optax.identity()
+    return optax.masked(optax.set_to_zero(), lambda tree: trees.mask(tree, pattern))
+
+
+def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
+    if not multipliers:
+        return optax.identity()
+
+    def factor(name: str) -> float:
+        return next((f for pattern, f in multipliers.items() if re.search(pattern, name)), 1.0)
+
+    def update(updates, params=None):
+        del params
+        scaled = trees.map_with_names(lambda name, u: u * factor(name), updates)
+        return jax.tree.map(lambda s, u: s.astype(u.dtype), scaled, updates)
+
+    return optax.stateless(update)

@@ -1,0 +1,105 @@
+"""The device mesh, where arrays live on it, and how host batches become global arrays."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tempo import trees
+from tempo.errors import InputError
+from tempo.types import Batch
+
+Rules = Sequence[tuple[str, tuple[str | None, ...]]]
+"""(regular expression of leaf names, partition of the trailing axes) rows; first match counts."""
+
+
+def make_mesh(*, data: int = -1, model: int = 1) -> Mesh:
+    """The mesh over all devices, with the axes `data` (the batch) and `model` (parameters).
+
+    Args:
+      data: devices along the batch; -1 takes all that `model` leaves.
+      model: devices that share one copy of the parameters, split by rules.
+    """
+    num_devices = jax.device_count()
+    if model < 1 or num_devices % model:
+        raise InputError(
+            f"mesh.model={model} does not divide the {num_devices} devices; use a divisor."
+        )
+    data = num_devices // model if data == -1 else data
+    if data * model != num_devices:
+        raise InputError(
+            f"mesh.data={data} x mesh.model={model} is not the number of devices, {num_devices}; "
+            "set mesh.data=-1 to use all of them."
+        )
+    # Auto, not the default Explicit: with sharding in types, linen's Dropout does not trace.
+    return jax.make_mesh((data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int = 1) -> None:
+    """Raises `InputError` unless `batch_size` splits evenly over devices, hosts and micro-batches.
+
+    Args:
+      name: how the config calls the batch size.
+      batch_size: global batch.
+      mesh: of `make_mesh`.
+      micro_batches: parts that gradients are accumulated over.
+    """
+    unit = np.lcm(mesh.shape["data"], jax.process_count()) * micro_batches
+    if batch_size < 1 or batch_size % unit:
+        low = batch_size // unit * unit
+        sizes = [str(s) for s in (low, low + unit) if s > 0]
+        parts = f"{mesh.shape['data']} devices along the batch"
+        if micro_batches > 1:
+            parts += f" x {micro_batches} micro-batches"
+        raise InputError(
+            f"{name}={batch_size} is not divisible by {unit} ({parts}); "
+            f"the nearest sizes that are: {' and '.join(sizes)}."
+        )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Sharding of a batch: its leading axis over `data`."""
+    return NamedSharding(mesh, P("data"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Sharding of an array that every device holds whole."""
+    return NamedSharding(mesh, P())
+
+
+def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+    """The tree of shardings for a tree of arrays or shapes.
+
+    One mechanism for parameters and optimizer state: a rule on `head/fc/kernel` also meets the
+    momentum's `opt_state/.../head/fc/kernel`. A rule's partition is aligned with the leaf's last
+    axes; a leaf that no rule matches, or whose axis does not divide, is replicated.
+    """
+    compiled = [(re.compile(pattern), tuple(spec)) for pattern, spec in rules]
+
+    def sharding(name: str, leaf: Any) -> NamedSharding:
+        for pattern, spec in compiled:
+            if pattern.search(name) and len(spec) <= len(leaf.shape):
+                full = (None,) * (len(leaf.shape) - len(spec)) + spec
+                fits = all(
+                    axis is None or size % mesh.shape[axis] == 0
+                    for size, axis in zip(leaf.shape, full, strict=True)
+                )
+                return NamedSharding(mesh, P(*full) if fits else P())
+        return NamedSharding(mesh, P())
+
+    return trees.map_with_names(sharding, tree)
+
+
+def to_global(batch: Batch, sharding: NamedSharding) -> Batch:
+    """This process's part of a batch -> arrays of the global batch; strings stay behind."""
+    numeric = {k: v for k, v in batch.items() if np.asarray(v).dtype.kind not in "OSU"}
+    return jax.make_array_from_process_local_data(sharding, numeric)
+
+
+def is_lead_process() -> bool:
+    """True in the one process that writes files and prints."""
+    return jax.process_index() == 0
