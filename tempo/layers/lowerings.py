@@ -1,0 +1,280 @@
+"""Ways to compute one 3-D convolution that give the same numbers at different speeds.
+
+XLA lowers a convolution with three spatial dimensions badly on every backend, so the kernels of
+video networks, nearly all of which have an extent of one along time or space, are better written
+as 2-D convolutions, matrix products or sums of shifted products. Every function here takes
+
+    x        [B, T, H, W, C]
+    kernel   [kt, kh, kw, C / groups, features]
+    strides, padding, groups    (`padding` symmetric, in elements, one number per axis)
+
+and returns `[B, T', H', W', features]`. `LOWERINGS` names them and says which kernels each is for.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Triple = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvSpec:
+    """Geometry of one convolution, without the size of its input.
+
+    Attributes:
+      kernel_size: extent along T, H, W.
+      strides: step along T, H, W.
+      padding: zeros added before and after each of T, H, W.
+      groups: feature groups; `in_features` for a depthwise convolution.
+      in_features: C of the input.
+      features: C of the output.
+    """
+
+    kernel_size: Triple
+    strides: Triple
+    padding: Triple
+    groups: int
+    in_features: int
+    features: int
+
+    @property
+    def kernel_kind(self) -> str:
+        """`pointwise` (1x1x1), `spatial` (1xkxk), `temporal` (kx1x1) or `full` (kxkxk)."""
+        kt, kh, kw = self.kernel_size
+        if kh == kw == 1:
+            return "pointwise" if kt == 1 else "temporal"
+        return "spatial" if kt == 1 else "full"
+
+    @property
+    def group_kind(self) -> str:
+        """`dense` (one group), `depthwise` (one channel per group) or `grouped`."""
+        if self.groups == 1:
+            return "dense"
+        return "depthwise" if self.groups == self.in_features == self.features else "grouped"
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """Padding in lax's form: (before, after) per axis."""
+        return tuple((p, p) for p in self.padding)
+
+
+def plain(x, kernel, spec: ConvSpec):
+    """One convolution with three spatial dimensions: the definition that the others must equal."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=spec.strides,
+        padding=spec.pads,
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        feature_group_count=spec.groups,
+    )
+
+
+def fold(x, kernel, spec: ConvSpec):
+    """A 2-D convolution with T folded into the batch, for kernels without extent in time."""
+    x = _frames(x, 0, spec)
+    y = _conv2d(_merge_time(x), kernel[0], spec.strides[1:], spec.pads[1:], spec.groups)
+    return y.reshape(x.shape[:2] + y.shape[1:])
+
+
+def fold_sum(x, kernel, spec: ConvSpec):
+    """A sum over the kernel's time taps of 2-D convolutions of shifted frames."""
+    x = _pad_time(x, spec)
+    y = sum(
+        _conv2d(
+            _merge_time(_frames(x, t, spec)),
+            kernel[t],
+            spec.strides[1:],
+            spec.pads[1:],
+            spec.groups,
+        )
+        for t in range(spec.kernel_size[0])
+    )
+    return y.reshape((x.shape[0], -1, *y.shape[1:]))
+
+
+def fold_stack(x, kernel, spec: ConvSpec):
+    """One 2-D convolution of the shifted frames stacked on channels."""
+    x = _stack_time(x, spec)
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, spec.features)
+    y = _conv2d(_merge_time(x), kernel, spec.strides[1:], spec.pads[1:], 1)
+    return y.reshape(x.shape[:2] + y.shape[1:])
+
+
+def fold_space(x, kernel, spec: ConvSpec):
+    """A 2-D convolution over (T, H*W), for kernels with extent in time only."""
+    x = _subsample_space(x, spec)
+    b, t, h, w, c = x.shape
+    y = _conv2d(
+        x.reshape(b, t, h * w, c),
+        kernel[:, :, 0],
+        (spec.strides[0], 1),
+        (spec.pads[0], (0, 0)),
+        spec.groups,
+    )
+    return y.reshape(b, -1, h, w, spec.features)
+
+
+def matmul_sum(x, kernel, spec: ConvSpec):
+    """A matrix product per time tap, on shifted frames (one product for a 1x1x1 kernel)."""
+    x = _pad_time(_subsample_space(x, spec), spec)
+    return sum(
+        _channel_product(_frames(x, t, spec), kernel[t, 0, 0], spec.groups)
+        for t in range(spec.kernel_size[0])
+    )
+
+
+def matmul_stack(x, kernel, spec: ConvSpec):
+    """One matrix product of the shifted frames stacked on channels."""
+    x = _stack_time(_subsample_space(x, spec), spec)
+    return _channel_product(x, kernel.reshape(-1, spec.features), 1)
+
+
+def shifted_products(x, kernel, spec: ConvSpec):
+    """A depthwise convolution as a sum of elementwise products, one per kernel tap."""
+    return _shifted_products(spec, x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _shifted_products(spec: ConvSpec, x, kernel):
+    x = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
+    taps = _taps(spec)
+    y = _window(x, taps[0], spec) * kernel[(*taps[0], 0)]
+    for tap in taps[1:]:
+        y += _window(x, tap, spec) * kernel[(*tap, 0)]
+    return y
+
+
+def _shifted_products_fwd(spec, x, kernel):
+    return _shifted_products(spec, x, kernel), (x, kernel)
+
+
+def _shifted_products_bwd(spec, residuals, dy):
+    """The weight gradient is scanned over taps, so only one shifted product is alive at a time."""
+    x, kernel = residuals
+    (dx,) = jax.linear_transpose(lambda x: _input_map(spec, x, kernel), x)(dy)
+    padded = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
+    shape = (x.shape[0], *_extent(padded.shape[1:4], spec), x.shape[-1])
+
+    def tap_gradient(tap):
+        window = lax.dynamic_slice(padded, (0, *tap, 0), shape)
+        window = window[:, :: spec.strides[0], :: spec.strides[1], :: spec.strides[2]]
+        return jnp.sum(window * dy, axis=(0, 1, 2, 3), dtype=jnp.float32)
+
+    gradients = lax.map(tap_gradient, jnp.asarray(_taps(spec), jnp.int32))
+    return dx, gradients.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _input_map(spec, x, kernel):
+    x = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
+    return sum(_window(x, tap, spec) * kernel[(*tap, 0)] for tap in _taps(spec))
+
+
+_shifted_products.defvjp(_shifted_products_fwd, _shifted_products_bwd)
+
+
+def _taps(spec: ConvSpec) -> list[Triple]:
+    kt, kh, kw = spec.kernel_size
+    return [(i, j, k) for i in range(kt) for j in range(kh) for k in range(kw)]
+
+
+def _extent(padded: tuple[int, ...], spec: ConvSpec) -> tuple[int, ...]:
+    """Span that one tap covers along each axis: from its first to its last position."""
+    counts = [
+        (n - k) // s + 1 for n, k, s in zip(padded, spec.kernel_size, spec.strides, strict=True)
+    ]
+    return tuple((n - 1) * s + 1 for n, s in zip(counts, spec.strides, strict=True))
+
+
+def _window(padded, tap: Triple, spec: ConvSpec):
+    """The elements of the padded input that meet one kernel tap."""
+    span = _extent(padded.shape[1:4], spec)
+    return padded[
+        :,
+        tap[0] : tap[0] + span[0] : spec.strides[0],
+        tap[1] : tap[1] + span[1] : spec.strides[1],
+        tap[2] : tap[2] + span[2] : spec.strides[2],
+    ]
+
+
+def _conv2d(x, kernel, strides, pads, groups):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _channel_product(x, kernel, groups: int):
+    """`x [..., C] @ kernel [C / groups, features]`, group by group."""
+    if groups == 1:
+        return jnp.dot(x, kernel)
+    rows = x.reshape(-1, groups, x.shape[-1] // groups)
+    kernel = kernel.reshape(kernel.shape[0], groups, -1)
+    return jnp.einsum("ngc,cgf->ngf", rows, kernel).reshape(*x.shape[:-1], -1)
+
+
+def _pad_time(x, spec: ConvSpec):
+    return jnp.pad(x, ((0, 0), spec.pads[0], (0, 0), (0, 0), (0, 0))) if spec.padding[0] else x
+
+
+def _frames(padded, tap: int, spec: ConvSpec):
+    """Frames of the time-padded input that meet time tap `tap`."""
+    stride = spec.strides[0]
+    count = (padded.shape[1] - spec.kernel_size[0]) // stride + 1
+    if stride == 1 and count == padded.shape[1]:
+        return padded
+    return padded[:, tap : tap + (count - 1) * stride + 1 : stride]
+
+
+def _stack_time(x, spec: ConvSpec):
+    x = _pad_time(x, spec)
+    return jnp.concatenate([_frames(x, t, spec) for t in range(spec.kernel_size[0])], axis=-1)
+
+
+def _subsample_space(x, spec: ConvSpec):
+    """What is left of a kernel without spatial extent after its spatial stride."""
+    _, sh, sw = spec.strides
+    return x if sh == sw == 1 else x[:, :, ::sh, ::sw]
+
+
+def _merge_time(x):
+    return x.reshape((-1, *x.shape[2:]))
+
+
+def _no_time_extent(spec: ConvSpec) -> bool:
+    return spec.kernel_size[0] == 1 and spec.padding[0] == 0
+
+
+def _no_space_extent(spec: ConvSpec) -> bool:
+    return spec.kernel_size[1:] == (1, 1) and spec.padding[1:] == (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lowering:
+    """A way to compute a convolution, and the test of whether it can compute a given one."""
+
+    compute: Callable
+    suits: Callable[[ConvSpec], bool]
+
+
+LOWERINGS = {
+    "plain": Lowering(plain, lambda spec: True),
+    "fold": Lowering(fold, _no_time_extent),
+    "fold_sum": Lowering(fold_sum, lambda spec: True),
+    "fold_stack": Lowering(fold_stack, lambda spec: spec.groups == 1),
+    "fold_space": Lowering(fold_space, _no_space_extent),
+    "matmul_sum": Lowering(matmul_sum, _no_space_extent),
+    "matmul_stack": Lowering(
+        matmul_stack, lambda spec: spec.groups == 1 and _no_space_extent(spec)
+    ),
+    "shifted_products": Lowering(shifted_products, lambda spec: spec.group_kind == "depthwise"),
+}

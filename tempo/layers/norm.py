@@ -1,0 +1,76 @@
+"""Batch normalisation with statistics of the whole batch or of parts of it; the NORMS table."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tempo.errors import InputError
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, with float32 statistics (arXiv 1502.03167).
+
+    Under jit with the batch sharded over devices the statistics are those of the global batch.
+    `norm_groups = G` takes them over G contiguous parts of the batch instead, as G devices that do
+    not synchronise would; the running statistics are the means of the groups' statistics.
+
+    Variables: `params/{scale,bias} [C]`, `batch_stats/{mean,var} [C]`, all float32. The running
+    variance is that of the biased estimate.
+
+    Attributes:
+      use_running_average: normalise with the running statistics and leave them as they are.
+      momentum: weight of the old running statistics in each update (PyTorch's is 1 minus this).
+      epsilon: added to the variance.
+      norm_groups: G, parts of the batch with statistics of their own; must divide the batch.
+      scale_init: initialiser of `scale`; zeros make a residual branch start as the identity.
+      dtype: of the output; None keeps the input's.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    norm_groups: int = 1
+    scale_init: Any = nn.initializers.ones
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        """`[B,...,C] -> [B,...,C]`."""
+        channels = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        dtype = self.dtype or x.dtype
+        if self.use_running_average:
+            return _normalise(x, mean.value, var.value, scale, bias, self.epsilon).astype(dtype)
+        groups = 1 if self.is_initializing() else self.norm_groups
+        if x.shape[0] % groups:
+            raise InputError(
+                f"norm_groups={groups} does not divide the batch of {x.shape[0]} clips; "
+                "use a divisor of the batch size."
+            )
+        # [G, B/G, ..., C]: a contiguous split, so a batch sharded over G devices is not moved.
+        parts = x.reshape((groups, x.shape[0] // groups, *x.shape[1:]))
+        axes = tuple(range(1, parts.ndim - 1))
+        wide = parts.astype(jnp.float32)
+        batch_mean = jnp.mean(wide, axes, keepdims=True)
+        batch_var = jnp.mean(jax.lax.square(wide - batch_mean), axes, keepdims=True)
+        if not self.is_initializing():
+            for running, batch in ((mean, batch_mean), (var, batch_var)):
+                new = jnp.mean(batch.reshape(groups, channels), 0)
+                running.value = self.momentum * running.value + (1 - self.momentum) * new
+        y = _normalise(parts, batch_mean, batch_var, scale, bias, self.epsilon)
+        return y.reshape(x.shape).astype(dtype)
+
+
+def _normalise(x, mean, var, scale, bias, epsilon):
+    """`(x - mean) / sqrt(var + epsilon) * scale + bias` as one multiply-add per element."""
+    factor = scale * jax.lax.rsqrt(var + epsilon)
+    return x * factor + (bias - mean * factor)
+
+
+NORMS = {"batch": BatchNorm}
+"""Normalisations by name; each takes the fields of `BatchNorm`."""

@@ -1,0 +1,163 @@
+"""Models by name: backbones, necks, heads, whole presets, and `create`, which puts them together.
+
+model = models.create(400, name="tpn_slowonly_r50")
+model = models.create(8, backbone=dict(variant="slowonly_r50", depths=(1, 1, 1, 1), width=8))
+"""
+
+import fnmatch
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tempo.errors import InputError, check_keys, lookup
+from tempo.layers.conv import Conv, check_lowering
+from tempo.layers.norm import NORMS
+from tempo.models import heads, resnet, tpn
+from tempo.models.recognizer import Recognizer
+
+BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    **{variant: (resnet.ResNet, row) for variant, row in resnet.VARIANTS.items()},
+}
+"""Backbone class and geometry by `variant`."""
+
+NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN}
+
+HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead}
+
+_TSM = {"temporal": "tsm"}
+_TPN = {"name": "tpn"}
+# With sparse frames every level keeps one, as in the released TSN and TSM models.
+_TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
+
+MODELS: dict[str, dict[str, dict[str, Any]]] = {
+    "tsn_r18": {"backbone": {"variant": "c2d_r18"}},
+    "tsn_r34": {"backbone": {"variant": "c2d_r34"}},
+    "tsn_r50": {"backbone": {"variant": "c2d_r50"}},
+    "tsn_r101": {"backbone": {"variant": "c2d_r101"}},
+    "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
+    "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
+    "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
+    "slowonly_r18": {"backbone": {"variant": "slowonly_r18"}},
+    "slowonly_r34": {"backbone": {"variant": "slowonly_r34"}},
+    "slowonly_r50": {"backbone": {"variant": "slowonly_r50"}},
+    "slowonly_r101": {"backbone": {"variant": "slowonly_r101"}},
+    "i3d_r50": {"backbone": {"variant": "i3d_r50"}},
+    "i3d_r101": {"backbone": {"variant": "i3d_r101"}},
+    "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
+    "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
+    "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},
+    "tpn_slowonly_r50": {"backbone": {"variant": "slowonly_r50"}, "neck": _TPN},
+    "tpn_slowonly_r101": {"backbone": {"variant": "slowonly_r101"}, "neck": _TPN},
+}
+"""Whole models by name: rows of the `backbone`, `neck` and `head` arguments of `create`."""
+
+
+def create(
+    num_classes: int,
+    *,
+    name: str | None = None,
+    backbone: Mapping[str, Any] | None = None,
+    neck: Mapping[str, Any] | None = None,
+    head: Mapping[str, Any] | None = None,
+    norm: str = "batch",
+    norm_groups: int = 1,
+    dtype: str = "float32",
+    lowering: str = "auto",
+    remat: bool = False,
+) -> Recognizer:
+    """A `Recognizer`: a preset, a preset with some keys changed, or one described in full.
+
+    Args:
+      num_classes: K.
+      name: a row of `MODELS`; None or "" builds from the next three alone.
+      backbone: `variant` (a name of `BACKBONES`) and fields of its class.
+      neck: `name` (of `NECKS`) and fields of its class; empty for none.
+      head: `name` (of `HEADS`, `pool` by default) and fields of its class.
+      norm: a name of `NORMS`.
+      norm_groups: parts of the batch with norm statistics of their own.
+      dtype: of activations, `float32` or `bfloat16`; parameters, norm statistics, pooled features
+        and logits are float32 always.
+      lowering: how convolutions are computed, see `tempo.layers.conv.choose`.
+      remat: recompute the backbone's blocks in the backward pass to save memory.
+
+    Raises:
+      InputError: an unknown name or key (with the nearest one), or none given at all.
+    """
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise InputError(f"num_classes must be a positive whole number; got {num_classes!r}.")
+    check_lowering(lowering)
+    dtype = lookup({"float32": jnp.float32, "bfloat16": jnp.bfloat16}, dtype, "dtype")
+    preset = lookup(MODELS, name, "model") if name else {}
+    backbone = {**preset.get("backbone", {}), **(backbone or {})}
+    neck = {**preset.get("neck", {}), **(neck or {})}
+    head = {"name": "pool", **preset.get("head", {}), **(head or {})}
+
+    conv = functools.partial(Conv, dtype=dtype, lowering=lowering)
+    norm_type = lookup(NORMS, norm, "norm")
+    norm = functools.partial(norm_type, norm_groups=norm_groups, dtype=dtype)
+    return Recognizer(
+        backbone=_backbone(backbone, conv, norm, dtype, remat),
+        head=_part("head", head, HEADS, num_classes),
+        neck=_part("neck", neck, NECKS, conv, norm, num_classes) if neck else None,
+    )
+
+
+def create_model(name_or_config: str | Mapping[str, Any], num_classes: int, **overrides):
+    """`create`, by the name of a preset or by a mapping of its keyword arguments.
+
+    Args:
+      name_or_config: a row of `MODELS`, or arguments of `create`.
+      num_classes: K.
+      **overrides: arguments of `create`; they win over those of the mapping.
+    """
+    if isinstance(name_or_config, str):
+        name_or_config = {"name": name_or_config}
+    config = {**name_or_config, **overrides}
+    config.pop("num_classes", None)
+    check_keys("model", [key for key in config if key != "name"], create)
+    return create(num_classes, **config)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of presets that match a shell pattern, sorted."""
+    return sorted(fnmatch.filter(MODELS, pattern))
+
+
+def describe(model: Recognizer, clip_shape: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of what a model computes from `clip_shape [B,T,H,W,C]`; nothing is run."""
+    video = jax.ShapeDtypeStruct(tuple(clip_shape), jnp.float32)
+
+    def run(video):
+        return model.init_with_output(jax.random.key(0), video, train=False)[0]
+
+    outputs = jax.eval_shape(run, video)
+    rows = [(name, x.shape) for name, x in outputs["features"].items()]
+    rows += [(f"aux_logits_{i}", x.shape) for i, x in enumerate(outputs.get("aux_logits", ()))]
+    return [*rows, ("logits", outputs["logits"].shape)]
+
+
+def _backbone(config: dict[str, Any], *factories) -> nn.Module:
+    if "variant" not in config:
+        raise InputError(
+            "A model needs a name (see tempo.list_models()) or backbone.variant, one of "
+            f"{', '.join(sorted(BACKBONES))}."
+        )
+    config = dict(config)
+    module, row = lookup(BACKBONES, config.pop("variant"), "backbone variant")
+    factory = functools.partial(module, *factories)
+    check_keys("backbone", config, factory)
+    return factory(**{**row, **config})
+
+
+def _part(where: str, config: dict[str, Any], table, *factories) -> nn.Module:
+    """A neck or head; the positional `factories` are no keys of a config."""
+    config = dict(config)
+    if "name" not in config:
+        raise InputError(f"{where} needs a name, one of {', '.join(sorted(table))}.")
+    factory = functools.partial(lookup(table, config.pop("name"), where), *factories)
+    check_keys(where, config, factory)
+    return factory(**config)

@@ -1,0 +1,45 @@
+"""The one composite model: backbone, optional neck, head."""
+
+from typing import Any
+
+import chex
+from flax import linen as nn
+
+from tempo.types import Array
+
+
+class Recognizer(nn.Module):
+    """A video classifier.
+
+    Attributes:
+      backbone: `(x, *, train) -> {"res2", ..., "res5"}`.
+      head: `(features, *, train) -> logits`.
+      neck: `(stage features, *, train) -> (features, aux_logits)`, or None: the head reads res5.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+    neck: nn.Module | None = None
+
+    def __call__(self, video, *, train: bool) -> dict[str, Any]:
+        """Class scores of a batch of clips.
+
+        Args:
+          video: `[B,T,H,W,C]` float, normalised.
+          train: use batch statistics and dropout (rng `dropout`), update `batch_stats`, and
+            compute the auxiliary heads.
+
+        Returns:
+          `logits [B,K]` float32; `features`, a dict of stage features; in training and when
+          initialising, and if the neck has auxiliary heads, `aux_logits`, a tuple of `[B,K]`.
+        """
+        chex.assert_rank(video, 5)
+        features: dict[str, Array] = self.backbone(video, train=train)
+        outputs: dict[str, Any] = {"features": features}
+        x = features["res5"]
+        if self.neck is not None:
+            x, aux_logits = self.neck(features, train=train)
+            if aux_logits:
+                outputs["aux_logits"] = aux_logits
+        outputs["logits"] = self.head(x, train=train)
+        return outputs

@@ -1,0 +1,251 @@
+"""ResNet over video: per frame (2-D), SlowOnly, or inflated by any pattern of temporal kernels.
+
+Sources: He et al., arXiv 1512.03385; stride on the 3x3 convolution as in torchvision; SlowOnly is
+the slow pathway of arXiv 1812.03982; inflation is that of arXiv 1705.07750.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import chex
+from flax import linen as nn
+
+from tempo.errors import InputError, lookup
+from tempo.layers import conv as conv_lib
+from tempo.layers import pooling, temporal
+
+R18, R34_50, R101 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3)
+_SLOWONLY = (1, 1, 3, 3)
+_I3D = {
+    "kernels_t": ((3, 3, 3), (3, 1, 3, 1), (3, 1, 3, 1, 3, 1), (1, 3, 1)),
+    "stem_kernel_t": 5,
+    "stem_stride_t": 2,
+    "pool1_stride_t": 2,
+    "pool2_stride_t": 2,
+}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "c2d_r18": {"block": "basic", "depths": R18},
+    "c2d_r34": {"block": "basic", "depths": R34_50},
+    "c2d_r50": {"depths": R34_50},
+    "c2d_r101": {"depths": R101},
+    "slowonly_r18": {"block": "basic", "depths": R18, "kernels_t": _SLOWONLY},
+    "slowonly_r34": {"block": "basic", "depths": R34_50, "kernels_t": _SLOWONLY},
+    "slowonly_r50": {"depths": R34_50, "kernels_t": _SLOWONLY},
+    "slowonly_r101": {"depths": R101, "kernels_t": _SLOWONLY},
+    "i3d_r50": {"depths": R34_50, **_I3D},
+    "i3d_r101": {"depths": R101, **_I3D},
+}
+"""Geometry by name: rows of `ResNet` fields, each of which can be overridden."""
+
+INFLATED = {
+    "3x1x1": {"basic": (True, False), "bottleneck": (True, False, False)},
+    "3x3x3": {"basic": (True, True), "bottleneck": (False, True, False)},
+}
+"""Which convolutions of a block carry its temporal kernel, by `inflate_style` and `block`."""
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions beside a shortcut; out = 4 x features.
+
+    Attributes:
+      features: channels of the first two convolutions.
+      stride: spatial stride of the block.
+      kernels_t: temporal extent of each convolution.
+      conv, norm: factories; `norm` has `train` bound.
+      conv_b: factory of the 3x3 convolution.
+      act: activation function.
+      temporal: factory of the module on the input of conv1, or None.
+      temporal_shortcut: put it on the input of the projection shortcut too.
+      zero_init: start the last norm's scale at zero.
+    """
+
+    features: int
+    stride: int
+    kernels_t: Sequence[int]
+    conv: Callable
+    norm: Callable
+    conv_b: Callable
+    act: Callable
+    temporal: Callable | None = None
+    temporal_shortcut: bool = False
+    zero_init: bool = False
+
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x):
+        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,4 features]`."""
+        shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
+        first, second, third = ((k, 1, 1) for k in self.kernels_t)
+        space = (1, self.stride, self.stride)
+        y = self.conv(self.features, first, name="conv1")(shifted)
+        y = self.act(self.norm(name="norm1")(y))
+        y = self.conv_b(self.features, (second[0], 3, 3), space, name="conv2")(y)
+        y = self.act(self.norm(name="norm2")(y))
+        y = self.conv(self.features * self.expansion, third, name="conv3")(y)
+        y = self.norm(name="norm3", **_last_scale(self.zero_init))(y)
+        shortcut = shifted if self.temporal_shortcut else x
+        return self.act(y + _shortcut(self, x, shortcut, y.shape[-1]))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, the first with the stride, beside a shortcut; out = features.
+
+    Attributes: those of `BottleneckBlock`; `conv_b` makes both convolutions.
+    """
+
+    features: int
+    stride: int
+    kernels_t: Sequence[int]
+    conv: Callable
+    norm: Callable
+    conv_b: Callable
+    act: Callable
+    temporal: Callable | None = None
+    temporal_shortcut: bool = False
+    zero_init: bool = False
+
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x):
+        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,features]`."""
+        shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
+        first, second = ((k, 3, 3) for k in self.kernels_t)
+        space = (1, self.stride, self.stride)
+        y = self.conv_b(self.features, first, space, name="conv1")(shifted)
+        y = self.act(self.norm(name="norm1")(y))
+        y = self.conv_b(self.features, second, name="conv2")(y)
+        y = self.norm(name="norm2", **_last_scale(self.zero_init))(y)
+        shortcut = shifted if self.temporal_shortcut else x
+        return self.act(y + _shortcut(self, x, shortcut, y.shape[-1]))
+
+
+BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
+
+
+class ResNet(nn.Module):
+    """A residual network over clips that returns the features of its four stages.
+
+    Attributes:
+      conv, norm: factories; `norm` takes `use_running_average`.
+      dtype: of the activations.
+      remat: recompute each block's activations in the backward pass instead of keeping them.
+      block: a name of `BLOCKS`.
+      depths: blocks per stage.
+      width: channels of the stem; stage i has `width * 2**i`, times the block's expansion.
+      kernels_t: temporal extent of the inflated convolutions, per stage: one number, or a pattern
+        repeated over the blocks of the stage.
+      inflate_style: which convolutions of a block are inflated, a name of `INFLATED`.
+      stem_kernel_t, stem_stride_t: temporal extent and stride of the 7x7 stem.
+      pool1_stride_t: temporal stride of the 3x3 pool behind the stem (no extent in time).
+      pool2_stride_t: extent and stride of a pool along time behind res2; 1 is none.
+      temporal: a name of `temporal.TEMPORAL`: the module on the input of each block's conv1.
+      shift_div: the temporal shift's reciprocal fold.
+      shift_shortcut: the projection shortcut reads the shifted input too (the TPN release does,
+        MIT's TSM does not).
+      shift_every: in each stage, blocks 0, n, 2n, ... have the temporal module (TSM: 2 for R101).
+      act: a name of `conv.ACTIVATIONS`.
+      conv_b: factory of the blocks' 3x3 convolutions; None is `conv`.
+      zero_init: zero the scale of the last norm of every block, for training from scratch.
+      partial_norm: every norm but the stem's uses its running statistics in training too and does
+        not update them (partial BN of TSN, arXiv 1608.00859 section 3.2). It does not freeze
+        scale and bias; a learning-rate multiplier does.
+    """
+
+    conv: Callable
+    norm: Callable
+    dtype: Any
+    remat: bool
+    block: str = "bottleneck"
+    depths: Sequence[int] = R34_50
+    width: int = 64
+    kernels_t: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
+    inflate_style: str = "3x1x1"
+    stem_kernel_t: int = 1
+    stem_stride_t: int = 1
+    pool1_stride_t: int = 1
+    pool2_stride_t: int = 1
+    temporal: str = "none"
+    shift_div: int = 8
+    shift_shortcut: bool = False
+    shift_every: int = 1
+    act: str = "relu"
+    conv_b: Callable | None = None
+    zero_init: bool = False
+    partial_norm: bool = False
+
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T,H/s,W/s,C]`, s = 4, 8, 16, 32."""
+        chex.assert_rank(x, 5)
+        self._check()
+        act = lookup(conv_lib.ACTIVATIONS, self.act, "activation")
+        norm = functools.partial(self.norm, use_running_average=not train)
+        x = self.conv(
+            self.width,
+            (self.stem_kernel_t, 7, 7),
+            (self.stem_stride_t, 2, 2),
+            name="stem_conv",
+        )(x.astype(self.dtype))
+        x = act(norm(name="stem_norm")(x))
+        x = pooling.max_pool(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, 1, 1))
+        if self.partial_norm:
+            norm = functools.partial(self.norm, use_running_average=True)
+        features = {}
+        for stage in range(4):
+            x = self._stage(x, stage, norm, act)
+            features[f"res{stage + 2}"] = x
+            if stage == 0:
+                x = pooling.ceil_max_pool_time(x, self.pool2_stride_t)
+        return features
+
+    def _stage(self, x, stage: int, norm, act):
+        block = lookup(BLOCKS, self.block, "block")
+        inflated = lookup(INFLATED, self.inflate_style, "inflate_style")[self.block]
+        module = lookup(temporal.TEMPORAL, self.temporal, "temporal module")
+        if module is not None:
+            module = functools.partial(module, shift_div=self.shift_div)
+        if self.remat:
+            block = nn.remat(block)
+        pattern = self.kernels_t[stage]
+        pattern = (pattern,) if isinstance(pattern, int) else pattern
+        for i in range(self.depths[stage]):
+            kernel_t = pattern[i % len(pattern)]
+            x = block(
+                features=self.width * 2**stage,
+                stride=2 if stage > 0 and i == 0 else 1,
+                kernels_t=tuple(kernel_t if is_inflated else 1 for is_inflated in inflated),
+                conv=self.conv,
+                norm=norm,
+                conv_b=self.conv_b or self.conv,
+                act=act,
+                temporal=module if i % self.shift_every == 0 else None,
+                temporal_shortcut=self.shift_shortcut,
+                zero_init=self.zero_init,
+                name=f"stage{stage + 1}_block{i + 1}",
+            )(x)
+        return x
+
+    def _check(self):
+        for field in ("depths", "kernels_t"):
+            value = getattr(self, field)
+            if len(value) != 4:
+                raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value}.")
+        if self.shift_every < 1:
+            raise InputError(f"backbone.shift_every must be at least 1; got {self.shift_every}.")
+
+
+def _last_scale(zero_init: bool) -> dict[str, Any]:
+    return {"scale_init": nn.initializers.zeros} if zero_init else {}
+
+
+def _shortcut(block, x, projected, channels: int):
+    """The identity, or a strided 1x1 projection of `projected` where the shape changes."""
+    if block.stride == 1 and x.shape[-1] == channels:
+        return x
+    strides = (1, block.stride, block.stride)
+    y = block.conv(channels, (1, 1, 1), strides, name="conv_proj")(projected)
+    return block.norm(name="norm_proj")(y)
