@@ -1,8 +1,8 @@
 """Checkpoints: save, resume, and load for evaluation. The only file that imports orbax.
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>/` with two items: `state` (the arrays of
-`tempo.state.TrainState`) and `info` (JSON: config, class names, dataset hash, preprocessing, versions).
-Orbax writes it under another name and renames it at the end, so a kill leaves the older ones whole.
+`tempo.state.TrainState`) and `info` (JSON: config, class names, dataset hash, versions).
+Orbax writes under another name and renames at the end, so a kill leaves the older ones whole.
 """
 
 import json

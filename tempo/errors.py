@@ -30,16 +30,23 @@ def lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
     return table[name]
 
 
-def check_keys(where: str, given: Iterable[str], function: Callable[..., Any]) -> None:
+def check_keys(
+    where: str, given: Iterable[str], function: Callable[..., Any], *, also: Iterable[str] = ()
+) -> None:
     """Raises `InputError` if `given` holds a key that `function` has no parameter for.
 
     Args:
       where: how the user knows the place, such as `config.optim`.
       given: the keys found there.
-      function: the callee whose signature lists the allowed keys (a class or a function).
+      function: the callee whose signature lists the allowed keys: its keyword-only parameters, or
+        all of them if it has none (`parent` and `name` of a linen module are not the user's).
+      also: further keys that are allowed.
     """
-    parameters = inspect.signature(function).parameters
-    allowed = [k for k in parameters if k not in ("self", "parent", "name")]
+    parameters = inspect.signature(function).parameters.values()
+    allowed = [p.name for p in parameters if p.kind == p.KEYWORD_ONLY]
+    if not allowed:
+        allowed = [p.name for p in parameters if p.name not in ("self", "parent", "name")]
+    allowed += also
     for key in given:
         if key not in allowed:
             raise InputError(f"{where} has no key {key!r}.{nearest(key, allowed)}")

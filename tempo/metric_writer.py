@@ -15,7 +15,7 @@ class MetricWriter:
     """Writes scalars by step. In processes other than the lead one nothing is written.
 
     A resumed run first drops the lines of steps that it is going to repeat, so `metrics.jsonl`
-    reads as if the run had never stopped.
+    reads as if the run had never stopped. Use as a context manager.
     """
 
     def __init__(self, workdir: str, *, start_step: int = 0, enabled: bool = True):
@@ -39,7 +39,7 @@ class MetricWriter:
         self._events = event_file_writer.EventFileWriter(os.path.join(workdir, "tensorboard"))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Appends one row; a value that is not finite is written as a string, which JSON can hold."""
+        """Appends one row; what is not finite is written as a string, which JSON can hold."""
         if not self._enabled:
             return
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -53,6 +53,12 @@ class MetricWriter:
         )
         self._events.add_event(event_pb2.Event(step=step, wall_time=time.time(), summary=summary))
         logging.info("step %d: %s", step, ", ".join(f"{k}={v:.5g}" for k, v in values.items()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self) -> None:
         """Flushes and closes the files."""

@@ -62,10 +62,10 @@ def create(
 
 
 def make_schedule(
-    *,
     total_steps: int,
     steps_per_epoch: int,
     batch_size: int,
+    *,
     name: str = "cosine",
     base_lr: float = 0.01,
     reference_batch: int = 0,

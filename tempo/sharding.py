@@ -94,6 +94,15 @@ def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
     return trees.map_with_names(sharding, tree)
 
 
+def as_abstract(shapes: Any, shardings: Any) -> Any:
+    """Shapes with shardings, as a checkpoint wants them to restore into."""
+    return jax.tree.map(
+        lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
 def to_global(batch: Batch, sharding: NamedSharding) -> Batch:
     """This process's part of a batch -> arrays of the global batch; strings stay behind."""
     numeric = {k: v for k, v in batch.items() if np.asarray(v).dtype.kind not in "OSU"}

@@ -1,0 +1,148 @@
+"""Evaluation: of a checkpoint alone, and the part of it that training shares."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+from absl import logging
+
+from tempo import checkpoint, experiment, files, sharding
+from tempo.data import device_ops
+from tempo.errors import InputError
+from tempo.evaluators import multi_view
+from tempo.experiment import Experiment
+from tempo.state import TrainState
+
+Evaluator = multi_view.MultiView
+
+
+def evaluate(
+    config: ml_collections.ConfigDict | None, workdir: str, checkpoint_path: str
+) -> list[dict[str, Any]]:
+    """Evaluates a checkpoint with every evaluator of the config.
+
+    Args:
+      config: says what to evaluate on; None takes the config stored in the checkpoint.
+      workdir: where `results.json` and `scores/` go.
+      checkpoint_path: one step's folder, or a run's workdir for its newest.
+
+    Returns:
+      The new rows of `results.json`.
+
+    Raises:
+      InputError: no checkpoint there, or one of another architecture or other classes.
+    """
+    path = checkpoint.find(checkpoint_path)
+    info = checkpoint.load_info(path)
+    exp = experiment.create(info["config"] if config is None else config)
+    if list(exp.records.class_names) != info["class_names"]:
+        raise InputError(
+            f"Checkpoint {path!r} knows the classes {_some(info['class_names'])}, the dataset in "
+            f"{exp.recipe.data.dir!r} has {_some(exp.records.class_names)}; evaluate on a dataset "
+            "with the same classes in the same order."
+        )
+    evaluators = create_evaluators(exp, workdir)
+    experiment.announce(exp)
+    variables = _restore(exp, path)
+    rows = [e.run(variables, info["step"]) for e in evaluators]
+    write_results(workdir, rows)
+    return rows
+
+
+def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
+    """The evaluators of the config, in the order of their names."""
+    r = exp.recipe
+    preprocess = device_ops.create(r.input.eval_device_ops, exp.records.num_classes)
+    predict = multi_view.make_predict(exp.model, preprocess, exp.mesh)
+    return [
+        Evaluator(
+            name,
+            predict,
+            records=exp.records,
+            task=exp.task,
+            mesh=exp.mesh,
+            clip=r.clip,
+            view=settings.view,
+            split=settings.split,
+            every_epochs=settings.every_epochs,
+            batch_size=settings.batch_size or r.batch_size,
+            num_workers=r.data.num_workers,
+            worker_kind=r.data.worker_kind,
+            save_views=settings.save_views,
+            scores_dir=os.path.join(workdir, "scores"),
+        )
+        for name, settings in sorted(r.eval.items())
+    ]
+
+
+def best_metric(evaluators: list[Evaluator]) -> str:
+    """The metric that the best checkpoint is chosen by: the first periodic evaluator's top-1."""
+    return next((f"{e.name}/top1" for e in evaluators if e.is_periodic), "")
+
+
+def finish(
+    evaluators: list[Evaluator],
+    state: TrainState,
+    workdir: str,
+    *,
+    done: Mapping[str, dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Results of the final state, which is what they say of it: not of the best checkpoint.
+
+    Args:
+      evaluators: all of them.
+      state: the final state.
+      workdir: where `results.json` goes.
+      done: rows of the evaluators that have run on this state already, by name.
+    """
+    step = int(state.step)
+    variables = state.eval_variables()
+    rows = [done.get(e.name) or e.run(variables, step) for e in evaluators]
+    write_results(workdir, rows)
+    return rows
+
+
+def write_results(workdir: str, rows: list[dict[str, Any]]) -> None:
+    """Puts rows into `results.json`, in place of those of the same name and checkpoint; prints."""
+    if not sharding.is_lead_process():
+        return
+    path = os.path.join(workdir, "results.json")
+    old = files.read_json(path) if os.path.exists(path) else []
+    new = {(row["name"], row["checkpoint_step"]) for row in rows}
+    kept = [row for row in old if (row["name"], row["checkpoint_step"]) not in new]
+    files.write_json(path, kept + rows)
+    print(table(rows))
+    logging.info("Results are in %s", path)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as text, one line each, protocol last."""
+    lines = [
+        f"{'evaluator':16} {'top-1':>6} {'95 % interval':>15} {'top-5':>6} {'class':>6}  videos"
+    ]
+    for row in rows:
+        if "top1" not in row:
+            lines.append(f"{row['name']:16} mAP {row['mean_average_precision']:.4f}")
+            continue
+        low, high = row["ci95"]
+        lines.append(
+            f"{row['name']:16} {row['top1']:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
+            f"{row['top5']:6.3f} {row['mean_class']:6.3f}  {row['num_videos']}: {row['protocol']}"
+        )
+    return "\n".join(lines)
+
+
+def _restore(exp: Experiment, path: str) -> dict[str, Any]:
+    def init(key):
+        return exp.model.init(key, jax.numpy.zeros((1, *exp.clip_shape)), train=False)
+
+    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
+    shapes.setdefault("batch_stats", {})
+    shardings = sharding.infer_shardings(shapes, exp.mesh, exp.recipe.sharding_rules)
+    return checkpoint.load_variables(path, sharding.as_abstract(shapes, shardings))
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} ({', '.join(names[:3])}, ...)"

@@ -1,0 +1,1 @@
+"""Evaluation protocols: each has `name`, `is_due(...)` and `run(variables, step) -> dict`."""

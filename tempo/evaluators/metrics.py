@@ -1,0 +1,57 @@
+"""Accuracies of saved scores: plain numpy, so that they can be computed again from a file."""
+
+import numpy as np
+
+
+def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Fraction of rows whose label is among the k highest scores.
+
+    A label that ties with others takes the worst place among them, so constant scores get nothing.
+
+    Args:
+      scores: `[N,K]`.
+      labels: class indices `[N]`.
+      k: at most K counts.
+    """
+    return float(np.mean(hits(scores, labels, k)))
+
+
+def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """`[N]` booleans: is the label among the k highest scores? See `top_k`."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    rank = np.sum(scores >= own, axis=1)  # counts the label itself
+    return rank <= k
+
+
+def mean_class(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of their top-1 accuracy."""
+    correct = hits(scores, labels, 1)
+    return float(np.mean([correct[labels == c].mean() for c in np.unique(labels)]))
+
+
+def bootstrap_ci95(correct: np.ndarray, *, num_resamples: int = 2000, seed: int = 0) -> list[float]:
+    """95 % percentile interval of the mean of `correct [N]`, by resampling videos.
+
+    It tells how far the number may move on another sample of test videos; not how far another
+    training run would move it.
+    """
+    rng = np.random.default_rng(seed)
+    correct = np.asarray(correct, np.float64)
+    means = [rng.choice(correct, size=len(correct)).mean() for _ in range(num_resamples)]
+    return [float(q) for q in np.quantile(means, (0.025, 0.975))]
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes with a positive of the area under their precision-recall steps.
+
+    Args:
+      scores: `[N,K]`.
+      labels: multi-hot `[N,K]`.
+    """
+    precisions = []
+    for column, positive in zip(scores.T, labels.T.astype(bool), strict=True):
+        if positive.any():
+            ranked = positive[np.argsort(-column, kind="stable")]
+            precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+            precisions.append(precision[ranked].mean())
+    return float(np.mean(precisions))

@@ -1,0 +1,166 @@
+"""What a config stands for once devices and data are there; shared by training and evaluation."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import ml_collections
+
+import tempo
+from tempo import files, models, recipe, sharding
+from tempo import task as tasks
+from tempo.data import embedded, pipeline, specs
+from tempo.errors import InputError
+from tempo.models import size
+
+# What may differ between two runs that share a workdir: it changes what is watched, where and how
+# fast, never the numbers.
+FREE_KEYS = (
+    "eval/",
+    "mesh/",
+    "data/dir",
+    "data/num_workers",
+    "data/worker_kind",
+    "loop/log_every_steps",
+    "loop/checkpoint_every_steps",
+    "loop/keep_checkpoints",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A checked config with its mesh, records, model and task.
+
+    Attributes:
+      config: the config as a plain dict, as it is stored in checkpoints.
+      recipe: the config, checked.
+      mesh: over all devices.
+      records: the dataset.
+      model: built for the dataset's number of classes.
+      task: loss and metrics for the dataset's kind of label.
+    """
+
+    config: Mapping[str, Any]
+    recipe: recipe.Recipe
+    mesh: jax.sharding.Mesh
+    records: pipeline.Records
+    model: nn.Module
+    task: tasks.Task
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """`[T,H,W,C]` of a training clip."""
+        size = self.recipe.input.size_px
+        return (self.recipe.clip.num_frames, size, size, 3)
+
+    def checkpoint_info(self) -> dict[str, Any]:
+        """What is stored beside the arrays of a checkpoint."""
+        return {
+            "config": self.config,
+            "class_names": list(self.records.class_names),
+            "dataset": self.records.name,
+            "manifest_sha256": self.records.manifest_sha256,
+            "device_ops": [dict(op) for op in self.recipe.input.eval_device_ops],
+            "versions": {"tempo": tempo.__version__, "jax": jax.__version__},
+        }
+
+
+def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
+    """Checks the config, opens (or makes) its data and builds its model; computes nothing yet.
+
+    Raises:
+      InputError: a config, dataset or device count that cannot be used.
+    """
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    r = recipe.from_config(tree)
+    mesh = sharding.make_mesh(**r.mesh)
+    sharding.check_batch_size("batch_size", r.batch_size, mesh, r.loop.accumulate_steps)
+    # The model is built twice: a wrong key must not wait until the data have been made.
+    models.create(2, **r.model)
+    records = embedded.open_or_make(r.data.dir, r.data.generate)
+    return Experiment(
+        config=tree,
+        recipe=r,
+        mesh=mesh,
+        records=records,
+        model=models.create(records.num_classes, **r.model),
+        task=tasks.create(specs.lookup(r.data.name).label_kind, records.num_classes, **r.loss),
+    )
+
+
+def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
+    """Writes `config.json` into the workdir, or compares with the one that is there.
+
+    Raises:
+      InputError: the workdir holds a run of another config; the message names what differs.
+    """
+    path = os.path.join(workdir, "config.json")
+    if os.path.exists(path):
+        old, new = (_flatten(c) for c in (files.read_json(path), config))
+        changed = sorted(
+            key
+            for key in old.keys() | new.keys()
+            if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+        )
+        if changed:
+            what = "; ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed[:3])
+            more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise InputError(
+                f"Workdir {workdir!r} holds a run of another config ({what}{more}). Use another "
+                "--workdir, or the config that is in its config.json."
+            )
+    if sharding.is_lead_process():
+        files.write_json(path, config)
+
+
+def num_steps(experiment: Experiment) -> tuple[int, int]:
+    """(steps per epoch, steps of the whole run); an epoch drops the videos that fill no batch."""
+    r = experiment.recipe
+    videos = len(experiment.records.split(r.data.train_split))
+    if videos < r.batch_size:
+        raise InputError(
+            f"batch_size={r.batch_size} is more than the {videos} videos of split "
+            f"{r.data.train_split!r}; use at most {videos}."
+        )
+    steps_per_epoch = videos // r.batch_size
+    return steps_per_epoch, max(round(r.total_epochs * steps_per_epoch), 1)
+
+
+def announce(experiment: Experiment) -> None:
+    """Prints, in the lead process, what is about to run on what."""
+    if not sharding.is_lead_process():
+        return
+    r, records = experiment.recipe, experiment.records
+    steps_per_epoch, total_steps = num_steps(experiment)
+    device = jax.devices()[0]
+    print(
+        f"devices   {jax.device_count()} x {device.device_kind} ({device.platform}) in "
+        f"{jax.process_count()} process(es), mesh {dict(experiment.mesh.shape)}\n"
+        f"data      {records.name}: {len(records.split(r.data.train_split))} videos to train on, "
+        f"{records.num_classes} classes, {records.kind} records, "
+        f"manifest {records.manifest_sha256[:12]}\n"
+        f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}\n"
+        f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch",
+        flush=True,
+    )
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, Mapping) and tree:
+        flat = {}
+        for key, value in tree.items():
+            flat |= _flatten(value, f"{prefix}{key}/")
+        return flat
+    # JSON knows lists only.
+    return {prefix.rstrip("/"): _plain(tree)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,135 @@
+"""Trains or evaluates: `python -m tempo.main --config configs/quickstart.py --workdir runs/x`.
+
+Any number of the config can be changed on the command line: `--config.batch_size=8`. The same
+command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and saved),
+1 the run failed, 2 bad input.
+"""
+
+import os
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from tempo.errors import InputError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Recipe, a Python file with get_config(); an argument for it may follow a colon.",
+    lock_config=False,
+    accept_new_attributes=True,
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run writes.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "eval"], "Train and evaluate, or evaluate a checkpoint only."
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "With --mode eval: a run's workdir, or one step of its checkpoints."
+)
+_DESCRIBE = flags.DEFINE_string(
+    "describe", None, "Name of a model: prints its size and the shapes of its stages, and exits."
+)
+_CLIP = flags.DEFINE_string("clip", "8x224", "With --describe: frames x side in pixels.")
+_NUM_CLASSES = flags.DEFINE_integer("num_classes", 400, "With --describe.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "host:port of process 0, to run on several hosts. On TPU and Slurm `auto` finds it all.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs what the flags ask for; the exit status."""
+    if len(argv) > 1:
+        raise InputError(f"Unexpected argument {argv[1]!r}; every option starts with --.")
+    if _DESCRIBE.value:
+        return _describe(_DESCRIBE.value, _CLIP.value, _NUM_CLASSES.value)
+    evaluating = _MODE.value == "eval"
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing: the folder for everything the run writes.")
+    if evaluating and not _CHECKPOINT.value:
+        raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
+    if not evaluating and _CONFIG.value is None:
+        raise InputError("--config is missing, for example --config configs/quickstart.py.")
+    _start_processes()
+    # Imported here so that --help and a wrong flag answer at once.
+    from tempo import evaluate, train
+
+    if evaluating:
+        evaluate.evaluate(_CONFIG.value, _WORKDIR.value, _CHECKPOINT.value)
+    else:
+        train.train(_CONFIG.value, _WORKDIR.value)
+    return 0
+
+
+def run() -> None:
+    """Entry point: turns bad input into one line and an exit status."""
+    logging.set_verbosity(logging.WARNING)
+    app.run(_guarded_main, flags_parser=_parse_flags)
+
+
+def _guarded_main(argv: list[str]) -> int:
+    from tempo.watchdog import NonFiniteLossError
+
+    try:
+        return main(argv)
+    except InputError as e:
+        return _complain(e, 2)
+    except NonFiniteLossError as e:
+        return _complain(e, 1)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Absl's parser, with ml_collections' errors about keys and files in one line."""
+    try:
+        return flags.FLAGS(argv)
+    except (KeyError, AttributeError, ValueError, TypeError, OSError) as e:
+        sys.exit(_complain(" ".join(str(e).strip("\"'").split()), 2))
+    except flags.Error as e:
+        sys.exit(_complain(" ".join(str(e).split()), 2))
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+def _start_processes() -> None:
+    if not _COORDINATOR.value:
+        return
+    import jax
+
+    if _COORDINATOR.value == "auto":
+        jax.distributed.initialize()
+        return
+    if _NUM_PROCESSES.value is None or _PROCESS_ID.value is None:
+        raise InputError("--coordinator host:port needs --num_processes and --process_id too.")
+    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+
+
+def _describe(name: str, clip: str, num_classes: int) -> int:
+    from tempo import models
+    from tempo.models import size
+
+    frames, side = _parse_clip(clip)
+    shape = (frames, side, side, 3)
+    print(f"{name}: {size.describe(num_classes, {'name': name}, shape)}")
+    for stage, stage_shape in models.describe(models.create(num_classes, name=name), (1, *shape)):
+        print(f"  {stage:14} {'x'.join(map(str, stage_shape[1:]))}")
+    return 0
+
+
+def _parse_clip(clip: str) -> tuple[int, int]:
+    parts = clip.split("x")
+    if len(parts) != 2 or not all(p.isdigit() and int(p) for p in parts):
+        raise InputError(f"--clip must be FRAMESxSIDE such as 8x224; got {clip!r}.")
+    return int(parts[0]), int(parts[1])
+
+
+if __name__ == "__main__":
+    # Data workers import this file too; they must not start a run.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    run()

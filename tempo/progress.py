@@ -1,0 +1,91 @@
+"""What a person watching a run sees: a bar with loss, rate and time left, and the input's share."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import tqdm
+
+from tempo.types import Array
+
+
+class Progress:
+    """Counts steps, clips and waiting time; draws the bar. Use as a context manager.
+
+    `input_bound` is the share of wall time in which the device had run dry and the loop was still
+    waiting for its next batch. Waiting while the device is busy costs nothing and does not count.
+    """
+
+    def __init__(self, start_step: int, total_steps: int, batch_size: int, *, visible: bool):
+        """Starts the clock.
+
+        Args:
+          start_step: finished steps.
+          total_steps: of the whole run.
+          batch_size: clips per step, over all devices.
+          visible: whether to draw.
+        """
+        self._bar = tqdm.tqdm(
+            total=total_steps,
+            initial=start_step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not visible,
+            mininterval=0.5,
+        )
+        self._batch_size = batch_size
+        self._in_flight: list[Array] = []
+        self._reset()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    @contextlib.contextmanager
+    def waiting_for_input(self) -> Iterator[None]:
+        """Wraps the call that fetches a batch."""
+        start = time.perf_counter()
+        yield
+        if all(a.is_ready() for a in self._in_flight):
+            self._waited += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Wraps what is no training (an evaluation), so that the rates leave it out."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
+
+    def step(self, loss: Array) -> None:
+        """Counts one step; waits for the last but one so that the host runs at most two ahead."""
+        self._in_flight.append(loss)
+        if len(self._in_flight) > 2:
+            jax.block_until_ready(self._in_flight.pop(0))
+        self._steps += 1
+        self._bar.update()
+
+    def rates(self) -> dict[str, float]:
+        """`clips_per_s` and `input_bound` (0 to 1) since the last call."""
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        rates = {
+            "clips_per_s": self._steps * self._batch_size / seconds,
+            "input_bound": min(self._waited / seconds, 1.0),
+        }
+        self._reset()
+        return rates
+
+    def show(self, scalars: dict[str, Any]) -> None:
+        """Puts the scalars of the last logged step behind the bar."""
+        self._bar.set_postfix_str(
+            f"loss {scalars['loss']:.3f}, lr {scalars['lr']:.2g}, "
+            f"{scalars['clips_per_s']:.0f} clips/s, input-bound {scalars['input_bound']:.0%}"
+        )
+
+    def _reset(self) -> None:
+        self._start = time.perf_counter()
+        self._steps = 0
+        self._waited = 0.0

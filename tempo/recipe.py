@@ -1,0 +1,196 @@
+"""A config's sections: what each may hold, and the checks made before any long work.
+
+A config is an `ml_collections.ConfigDict` of numbers, one nesting level per noun. Here it becomes a
+`Recipe`, with every unknown key refused; past this point code takes keyword arguments and never
+sees a ConfigDict. Defaults live in the signatures that the sections feed:
+
+| section    | feeds                                     |
+|------------|-------------------------------------------|
+| `data`     | `DataSettings`                            |
+| `clip`     | `tempo.types.ClipSpec`                    |
+| `input`    | `InputSettings`                           |
+| `model`    | `tempo.models.create`                     |
+| `loss`     | `tempo.task.create`                       |
+| `optim`    | `tempo.optim.create`                      |
+| `schedule` | `tempo.optim.make_schedule`               |
+| `loop`     | `LoopSettings`                            |
+| `mesh`     | `tempo.sharding.make_mesh`                |
+| `eval`     | one `EvalSettings` per evaluator, by name |
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from tempo import models, optim, sharding, task
+from tempo.errors import InputError, check_keys
+from tempo.types import ClipSpec, ViewSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Where the records are and how they are read.
+
+    Attributes:
+      dir: folder written by `python -m tempo.prepare`.
+      name: row of `tempo.data.specs.DATASETS`; it knows the label kind.
+      train_split: trained on.
+      num_workers: reading threads or processes; 0 reads in the loop itself.
+      worker_kind: `thread` (decoding releases the GIL) or `process`.
+      generate: if not empty and `dir` holds nothing yet, TempoBench is made there with these
+        arguments of `tempo.data.embedded.ensure`.
+    """
+
+    dir: str
+    name: str = "folder"
+    train_split: str = "train"
+    num_workers: int = 2
+    worker_kind: str = "thread"
+    generate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputSettings:
+    """From decoded frames to what the network sees.
+
+    Attributes:
+      size_px: side of the square training crop.
+      host_ops: rows of `tempo.data.host_ops.OPS` with their arguments, in order: crops and flips of
+        uint8 clips.
+      device_ops: rows of `tempo.data.device_ops.OPS`, run inside the compiled step; evaluation
+        runs the `normalize` rows only.
+    """
+
+    size_px: int = 224
+    host_ops: tuple[Mapping[str, Any], ...] = (
+        {"name": "random_resized_crop"},
+        {"name": "flip"},
+    )
+    device_ops: tuple[Mapping[str, Any], ...] = ({"name": "normalize"},)
+
+    @property
+    def eval_device_ops(self) -> tuple[Mapping[str, Any], ...]:
+        """The device ops that are no augmentation."""
+        return tuple(op for op in self.device_ops if op["name"] == "normalize")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How the training loop runs.
+
+    Attributes:
+      accumulate_steps: micro-batches whose gradients make one step. BatchNorm sees one micro-batch
+        at a time, and the running statistics take the mean over them: the same as one step of a
+        model with `norm_groups=accumulate_steps`.
+      ema_decay: of the moving average of the parameters, which evaluation then uses; 0 keeps none.
+      log_every_steps: interval of `metrics.jsonl` and of the check for a loss that is not finite.
+      checkpoint_every_steps: interval of checkpoints; evaluations during training save too.
+      keep_checkpoints: how many of the newest to keep, besides the best one.
+    """
+
+    accumulate_steps: int = 1
+    ema_decay: float = 0.0
+    log_every_steps: int = 20
+    checkpoint_every_steps: int = 500
+    keep_checkpoints: int = 2
+
+    def __post_init__(self):
+        for name in ("accumulate_steps", "log_every_steps", "checkpoint_every_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"loop.{name} must be at least 1; got {getattr(self, name)}.")
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"loop.ema_decay must be in [0, 1); got {self.ema_decay}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """One evaluator: which videos, which views, when.
+
+    Attributes:
+      view: the views of a video; its fields stand in the config beside the others.
+      split: evaluated.
+      every_epochs: interval during training; 0 evaluates at the end only.
+      batch_size: videos per batch; 0 takes the training batch size.
+      save_views: whether the scores file holds every view's logits, not only their average.
+    """
+
+    view: ViewSpec
+    split: str = "test"
+    every_epochs: float = 0.0
+    batch_size: int = 0
+    save_views: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A checked config. Sections that feed a function of the library are kept as its keywords."""
+
+    data: DataSettings
+    clip: ClipSpec
+    input: InputSettings
+    model: Mapping[str, Any]
+    eval: Mapping[str, EvalSettings]
+    seed: int
+    batch_size: int
+    total_epochs: float
+    loss: Mapping[str, Any]
+    optim: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    loop: LoopSettings
+    mesh: Mapping[str, Any]
+    sharding_rules: tuple[tuple[str, tuple[str | None, ...]], ...]
+
+
+SCALARS = {"seed": 0, "batch_size": 64, "total_epochs": 150.0, "sharding_rules": ()}
+SECTIONS: dict[str, Callable[..., Any]] = {
+    "data": DataSettings,
+    "clip": ClipSpec,
+    "input": InputSettings,
+    "model": models.create,
+    "loss": task.create,
+    "optim": optim.create,
+    "schedule": optim.make_schedule,
+    "loop": LoopSettings,
+    "mesh": sharding.make_mesh,
+    "eval": EvalSettings,
+}
+
+
+def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe:
+    """The recipe of a config.
+
+    Raises:
+      InputError: an unknown key anywhere (with the nearest known one), a section that is missing
+        and has no defaults, or a value out of range.
+    """
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    check_keys("The config", tree, Recipe)
+    for name in ("data", "clip", "model"):
+        if name not in tree:
+            raise InputError(f"The config has no section {name!r}; it must say at least that.")
+    sections = {name: dict(tree.get(name, {})) for name in SECTIONS}
+    for name in ("model", "loss", "mesh"):
+        check_keys(f"config.{name}", sections[name], SECTIONS[name])
+    for name in ("optim", "schedule"):
+        optim.check(f"config.{name}", sections[name], SECTIONS[name])
+    scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
+    if scalars["total_epochs"] <= 0:
+        raise InputError(f"total_epochs must be positive; got {scalars['total_epochs']}.")
+    evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
+    for name in ("data", "clip", "input", "loop"):
+        check_keys(f"config.{name}", sections[name], SECTIONS[name])
+        try:
+            sections[name] = SECTIONS[name](**sections[name])
+        except TypeError as e:
+            raise InputError(f"config.{name}: {e}.") from None
+    return Recipe(**scalars, **sections, eval=evaluators)
+
+
+def _eval_settings(name: str, given: dict[str, Any]) -> EvalSettings:
+    own = {f.name for f in dataclasses.fields(EvalSettings)} - {"view"}
+    views = {f.name for f in dataclasses.fields(ViewSpec)}
+    check_keys(f"config.eval.{name}", given, lambda: None, also=own | views)
+    view = ViewSpec(**{k: v for k, v in given.items() if k in views})
+    return EvalSettings(view=view, **{k: v for k, v in given.items() if k in own})

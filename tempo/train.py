@@ -1,0 +1,239 @@
+"""Training, from a config to checkpoints and results; reads top to bottom."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from absl import logging
+
+from tempo import evaluate, experiment, optim, sharding
+from tempo import state as states
+from tempo.checkpoint import Checkpoints
+from tempo.data import device_ops, pipeline
+from tempo.experiment import Experiment
+from tempo.metric_writer import MetricWriter
+from tempo.progress import Progress
+from tempo.state import TrainState
+from tempo.task import Task
+from tempo.types import Array, Batch
+from tempo.watchdog import LossWatch, StopSignal
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+
+# Streams of random numbers drawn from one step's key.
+_AUGMENT, _DROPOUT = 0, 1
+
+
+def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]:
+    """Trains (or goes on training) in `workdir`, then evaluates.
+
+    Args:
+      config: see `tempo.recipe`.
+      workdir: holds everything the run writes. If it holds a run of the same config that was cut
+        short, that run goes on from its newest checkpoint, bit for bit as if never cut.
+
+    Returns:
+      The rows of `results.json`; empty if the run was told to stop before its end.
+
+    Raises:
+      InputError: before any long work, for a config, dataset or workdir that cannot be used.
+      tempo.watchdog.NonFiniteLossError: the loss or its gradient became NaN or infinite.
+    """
+    exp = experiment.create(config)
+    r = exp.recipe
+    steps_per_epoch, total_steps = experiment.num_steps(exp)
+    evaluators = evaluate.create_evaluators(exp, workdir)
+    schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
+    tx = optim.create(schedule, **r.optim)
+    experiment.claim_workdir(workdir, exp.config)
+    experiment.announce(exp)
+
+    # The state is born sharded: its shapes are traced, then filled on the devices.
+    def init(key: Array) -> TrainState:
+        return states.create(exp.model, tx, key, (1, *exp.clip_shape), ema=r.loop.ema_decay > 0)
+
+    init_key = jax.random.key(r.seed)
+    shapes = jax.eval_shape(init, init_key)
+    shardings = sharding.infer_shardings(shapes, exp.mesh, r.sharding_rules)
+    step_fn = make_step(
+        exp.model,
+        exp.task,
+        tx,
+        schedule,
+        device_ops.create(r.input.device_ops, exp.records.num_classes),
+        seed=r.seed,
+        accumulate_steps=r.loop.accumulate_steps,
+        ema_decay=r.loop.ema_decay,
+    )
+    replicated = sharding.replicated(exp.mesh)
+    step_fn = jax.jit(step_fn, donate_argnums=0, out_shardings=(shardings, replicated))
+
+    with Checkpoints(
+        workdir,
+        keep_latest=r.loop.keep_checkpoints,
+        best_metric=evaluate.best_metric(evaluators),
+    ) as checkpoints:
+        # 1. Go on with this workdir's run. 2. Start from scratch.
+        if checkpoints.latest_step is not None:
+            state = checkpoints.restore(sharding.as_abstract(shapes, shardings))
+            logging.info("Resumed at step %d of %d.", checkpoints.latest_step, total_steps)
+        else:
+            state = jax.jit(init, out_shardings=shardings)(init_key)
+        state, rows = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
+
+    if int(state.step) < total_steps:
+        return []
+    return evaluate.finish(evaluators, state, workdir, done=rows)
+
+
+def _loop(
+    exp: Experiment,
+    step_fn: Step,
+    state: TrainState,
+    evaluators: list[evaluate.Evaluator],
+    checkpoints: Checkpoints,
+    workdir: str,
+) -> tuple[TrainState, dict[str, dict[str, Any]]]:
+    """Steps to the end of the run or to SIGTERM: the state, and the last step's result rows."""
+    r = exp.recipe
+    steps_per_epoch, total_steps = experiment.num_steps(exp)
+    start = int(state.step)
+    lead = sharding.is_lead_process()
+    batch_sharding = sharding.batch_sharding(exp.mesh)
+    info = exp.checkpoint_info()
+    watch = LossWatch()
+    rows = {}
+    with (
+        StopSignal() as stop,
+        MetricWriter(workdir, start_step=start, enabled=lead) as writer,
+        Progress(start, total_steps, r.batch_size, visible=lead) as progress,
+        _batches(exp, start, total_steps) as batches,
+    ):
+        for step in range(start + 1, total_steps + 1):
+            with progress.waiting_for_input():
+                batch = next(batches)
+            state, metrics = step_fn(state, sharding.to_global(batch, batch_sharding))
+            watch.add(step, metrics["loss"], metrics["grad_norm"], batch["id"])
+            progress.step(metrics["loss"])
+
+            last = step == total_steps
+            if last or step % r.loop.log_every_steps == 0:
+                watch.check()
+                scalars = {**jax.device_get(metrics), **progress.rates()}
+                writer.write_scalars(step, {**scalars, "epoch": step / steps_per_epoch})
+                progress.show(scalars)
+
+            due = [e for e in evaluators if e.is_due(step, steps_per_epoch, total_steps)]
+            stopping = stop.requested(step)
+            if due or last or stopping or step % r.loop.checkpoint_every_steps == 0:
+                watch.check()
+                with progress.paused():
+                    rows = {e.name: e.run(state.eval_variables(), step) for e in due}
+                scores = {f"{name}/top1": row["top1"] for name, row in rows.items()}
+                if scores:
+                    writer.write_scalars(step, scores)
+                checkpoints.save(step, state, {**info, "step": step}, scores)
+            if stopping and not last:
+                logging.warning("Stopped after step %d; the same command goes on.", step)
+                break
+    return state, rows
+
+
+def _batches(exp: Experiment, start: int, total_steps: int) -> Any:
+    r = exp.recipe
+    return pipeline.train_batches(
+        exp.records.split(r.data.train_split),
+        clip=r.clip,
+        batch_size=r.batch_size,
+        size_px=r.input.size_px,
+        host_ops=r.input.host_ops,
+        seed=r.seed,
+        start_step=start,
+        num_steps=total_steps,
+        num_workers=r.data.num_workers,
+        worker_kind=r.data.worker_kind,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def make_step(
+    model: nn.Module,
+    task: Task,
+    tx: optax.GradientTransformation,
+    schedule: optim.Schedule,
+    augment: Callable[[Array, Batch], Batch],
+    *,
+    seed: int = 0,
+    accumulate_steps: int = 1,
+    ema_decay: float = 0.0,
+) -> Step:
+    """One optimizer step as a pure function `(state, batch) -> (state, metrics)`, to be jitted.
+
+    Every random draw depends on (seed, step) alone. The batch is cut into `accumulate_steps`
+    micro-batches of every n-th clip, so that each device keeps the clips it has; they start from
+    the same BatchNorm statistics, and the mean of what they end with goes on, which is what one
+    step of a model with that many norm groups does.
+    """
+
+    def loss_fn(params, batch_stats, batch, key):
+        batch = augment(jax.random.fold_in(key, _AUGMENT), batch)
+        outputs, updates = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            batch["video"],
+            train=True,
+            rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
+            mutable=["batch_stats"],
+        )
+        loss, metrics = task.loss(outputs, batch)
+        return loss, (metrics, updates.get("batch_stats", {}))
+
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+
+    def gradients(state, batch, key):
+        if accumulate_steps == 1:
+            (_, (metrics, stats)), grads = grad_fn(state.params, state.batch_stats, batch, key)
+            return grads, metrics, stats
+
+        def micro_step(total, index_and_batch):
+            index, micro = index_and_batch
+            micro_key = jax.random.fold_in(key, index)
+            (_, aux), grads = grad_fn(state.params, state.batch_stats, micro, micro_key)
+            return jax.tree.map(jnp.add, total, (grads, *aux)), None
+
+        micro_batches = jax.tree.map(lambda x: _split(x, accumulate_steps), batch)
+        first = jax.tree.map(lambda x: x[0], micro_batches)
+        (_, aux), grads = jax.eval_shape(grad_fn, state.params, state.batch_stats, first, key)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, *aux))
+        indexed = (jnp.arange(accumulate_steps), micro_batches)
+        total, _ = jax.lax.scan(micro_step, zeros, indexed)
+        return jax.tree.map(lambda x: x / accumulate_steps, total)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        grads, metrics, batch_stats = gradients(state, batch, key)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_decay:
+            ema_params = states.update_ema(ema_params, params, state.step, ema_decay)
+        metrics |= {"lr": schedule(state.step), "grad_norm": optax.tree.norm(grads)}
+        state = TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema_params=ema_params,
+        )
+        return state, metrics
+
+    return step
+
+
+def _split(x: Array, parts: int) -> Array:
+    """`[B,...]` -> `[parts,B/parts,...]` by taking every parts-th row: none changes its device."""
+    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
