@@ -1,0 +1,1 @@
+"""Weights from elsewhere: inflation of image networks, rules for public checkpoints."""
