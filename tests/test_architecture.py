@@ -1,0 +1,114 @@
+"""The house rules that a parser can hold: who imports whom, and who owns which dependency."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import tempo
+
+ROOT = pathlib.Path(tempo.__file__).parent
+
+# Package -> parts of tempo that it may import. Later rows may import earlier ones.
+ALLOWED = {
+    "version": set(),
+    "errors": set(),
+    "files": set(),
+    "types": {"errors"},
+    "trees": set(),
+    "layers": {"errors", "types", "trees"},
+    "models": {"errors", "types", "trees", "layers"},
+    "task": {"errors", "types", "trees", "models"},
+    "convert": {"errors", "types", "trees", "files", "layers", "models"},
+    "optim": {"errors", "types", "trees"},
+    "state": {"types", "trees"},
+    "data": {"errors", "types", "files"},
+    "sharding": {"errors", "types", "trees"},
+    "checkpoint": {"errors", "trees"},
+    "metric_writer": {"files"},
+    "progress": {"types"},
+    "watchdog": {"types"},
+    "recipe": {"errors", "types", "models", "optim", "sharding", "task"},
+}
+
+# Dependency -> the only files that may import it (folders end with a slash).
+OWNERS = {
+    "orbax": ["checkpoint.py"],
+    "av": ["data/"],
+    "cv2": ["data/"],
+    "simplejpeg": ["data/"],
+    "grain": ["data/"],
+    "tensorflow_datasets": ["data/"],
+    "ml_collections": ["main.py", "train.py", "evaluate.py", "experiment.py", "recipe.py"],
+    "tensorboard": ["metric_writer.py"],
+    "matplotlib": ["analysis/plots.py"],
+    "absl": [
+        "main.py", "prepare.py", "train.py", "evaluate.py", "metric_writer.py", "watchdog.py",
+        "evaluators/", "data/",
+    ],
+    "torch": [],
+    "tensorflow": [],
+    "decord": [],
+}  # fmt: skip
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            if node.module == "tempo":
+                yield from (f"tempo.{alias.name}" for alias in node.names)
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    relative = path.relative_to(ROOT)
+    part = relative.parts[0].removesuffix(".py")
+    parts = {name.split(".")[1] for name in imports(path) if name.startswith("tempo.")}
+    if part in ALLOWED:
+        assert parts - {part} <= ALLOWED[part]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_each_dependency_has_an_owner(path):
+    relative = str(path.relative_to(ROOT))
+    for name in imports(path):
+        owners = OWNERS.get(name.split(".")[0])
+        if owners is not None:
+            assert any(relative == o or (o.endswith("/") and relative.startswith(o)) for o in owners)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_says_what_it_is_and_is_one_idea(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "no docstring"
+    assert len(path.read_text().splitlines()) <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            assert node.end_lineno - first.lineno < 60, f"{node.name} is too long"
+
+
+def test_layers_and_models_need_only_jax_flax_and_chex():
+    third_party = {
+        name.split(".")[0]
+        for part in ("layers", "models")
+        for path in (ROOT / part).rglob("*.py")
+        for name in imports(path)
+    } - set(sys.stdlib_module_names)
+    assert third_party <= {"tempo", "jax", "flax", "chex", "numpy"}
+
+
+def test_importing_tempo_is_light():
+    code = "import sys, tempo; print(sorted({'jax', 'av', 'grain', 'orbax'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+    assert tempo.list_models("tpn_slowonly_r5*") == ["tpn_slowonly_r50"]

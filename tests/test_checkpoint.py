@@ -1,0 +1,126 @@
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tempo import checkpoint, sharding, state, trees
+from tempo.errors import InputError
+
+TX = optax.trace(0.9)
+
+
+def make_state(value, *, ema=False, params=None):
+    params = params or {"head": {"kernel": jnp.full((2, 4), float(value))}}
+    return state.TrainState(
+        step=jnp.int32(value),
+        params=params,
+        batch_stats={"norm": {"mean": jnp.full(2, float(value))}},
+        opt_state=TX.init(params),
+        ema_params=jax.tree.map(lambda p: -p, params) if ema else None,
+    )
+
+
+def abstract(tree):
+    mesh = sharding.make_mesh()
+    shapes = jax.eval_shape(lambda: tree)
+    return sharding.as_abstract(shapes, sharding.infer_shardings(shapes, mesh))
+
+
+def evaluated(tree):
+    return {"params": tree.params, "batch_stats": tree.batch_stats}
+
+
+def save(folder, *values, metrics=None, **kwargs):
+    with checkpoint.Checkpoints(folder, **kwargs) as checkpoints:
+        for value in values:
+            scores = {"top1": metrics[value]} if metrics and value in metrics else None
+            checkpoints.save(value, make_state(value), {"step": value}, scores)
+        checkpoints.wait()
+        return checkpoints.best_step
+
+
+def steps(folder):
+    return sorted(int(s) for s in os.listdir(os.path.join(folder, "checkpoints")) if s.isdigit())
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+    best = save(tmp_path, 1, 2, 3, 4, 5, metrics={1: 0.1, 2: 0.9, 4: 0.2}, best_metric="top1")
+    assert best == 2
+    assert steps(tmp_path) == [2, 4, 5]
+    assert save(tmp_path, 6, 7, best_metric="top1") == 2  # known after a restart too
+    assert steps(tmp_path) == [2, 6, 7]
+
+
+def test_restores_every_array_with_its_sharding(tmp_path):
+    save(tmp_path, 3)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(abstract(make_state(0)))
+    jax.tree.map(np.testing.assert_array_equal, restored, make_state(3))
+    assert len(restored.params["head"]["kernel"].sharding.device_set) == 4
+
+
+def test_saving_a_step_twice_keeps_the_first(tmp_path):
+    save(tmp_path, 3, 3)
+    assert steps(tmp_path) == [3]
+
+
+def test_find_takes_workdir_folder_or_step(tmp_path):
+    save(tmp_path, 9, 10)
+    newest = str(tmp_path / "checkpoints" / "10")
+    assert checkpoint.find(tmp_path) == newest
+    assert checkpoint.find(tmp_path / "checkpoints") == newest
+    assert checkpoint.find(tmp_path / "checkpoints" / "9").endswith("9")
+    assert checkpoint.load_info(newest) == {"step": 10}
+
+
+def test_an_unfinished_checkpoint_is_not_found(tmp_path):
+    save(tmp_path, 9)
+    os.makedirs(tmp_path / "checkpoints" / "10.orbax-checkpoint-tmp" / "state")
+    os.makedirs(tmp_path / "checkpoints" / "11" / "state")
+    assert checkpoint.find(tmp_path).endswith("9")
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_no_checkpoint_there(tmp_path, make):
+    path = tmp_path / "nothing"
+    if make:
+        path.mkdir()
+    with pytest.raises(InputError, match="No checkpoint"):
+        checkpoint.find(path)
+
+
+def test_load_variables_prefers_the_moving_average(tmp_path):
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, make_state(5, ema=True), {})
+    wanted = abstract(evaluated(make_state(0)))
+    variables = checkpoint.load_variables(checkpoint.find(tmp_path), wanted)
+    np.testing.assert_array_equal(variables["params"]["head"]["kernel"], -5.0)
+    np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], 5.0)
+
+
+def test_another_architecture_is_refused_by_leaf(tmp_path):
+    save(tmp_path, 1)
+    other = {"head": {"kernel": jnp.zeros((2, 5))}, "neck": {"bias": jnp.zeros(3)}}
+    wanted = abstract(make_state(0, params=other))
+    differences = (
+        r"params/head/kernel: \[2, 4\] in the checkpoint, \[2, 5\] in the model; "
+        r"params/neck/bias: only in the model"
+    )
+    with pytest.raises(InputError, match=differences):
+        checkpoint.load_variables(checkpoint.find(tmp_path), evaluated(wanted))
+    with (
+        checkpoint.Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(InputError, match=differences),
+    ):
+        checkpoints.restore(wanted)
+    fewer = abstract(make_state(0, params={"other": jnp.zeros(1)}))
+    with pytest.raises(InputError, match="params/head/kernel: only in the checkpoint"):
+        checkpoint.load_variables(checkpoint.find(tmp_path), evaluated(fewer))
+
+
+def test_leaf_names_do_not_depend_on_the_kind_of_node():
+    names = trees.leaf_names(make_state(0))
+    assert "params/head/kernel" in names and "step" in names

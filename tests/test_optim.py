@@ -1,0 +1,130 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tempo import optim
+from tempo.errors import InputError
+
+
+def run(tx, params, grads_by_step):
+    opt_state = tx.init(params)
+    for grads in grads_by_step:
+        updates, opt_state = tx.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def random_steps(num_steps=3, scale=100.0):
+    rng = np.random.default_rng(0)
+    params = {"kernel": rng.normal(size=(3, 4)), "bias": rng.normal(size=4)}
+    grads = [{k: scale * rng.normal(size=v.shape) for k, v in params.items()}] * num_steps
+    return jax.tree.map(jnp.float32, params), jax.tree.map(jnp.float32, grads)
+
+
+def by_hand(params, grads_by_step, *, lr, momentum, weight_decay, clip):
+    """PyTorch's SGD with Nesterov momentum after clip_grad_norm_, written out in numpy."""
+    params = {k: np.asarray(v, np.float64) for k, v in params.items()}
+    buffers = {k: np.zeros_like(v) for k, v in params.items()}
+    for grads in grads_by_step:
+        norm = np.sqrt(sum(np.sum(np.square(np.asarray(g, np.float64))) for g in grads.values()))
+        for k in params:
+            g = np.asarray(grads[k], np.float64) * min(1.0, clip / norm) + weight_decay * params[k]
+            buffers[k] = momentum * buffers[k] + g
+            params[k] = params[k] - lr * (g + momentum * buffers[k])
+    return params
+
+
+def test_sgd_clips_then_decays_then_takes_nesterov_momentum():
+    params, grads = random_steps()
+    tx = optim.create(lambda _: 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, clip_norm=40.0)
+    expected = by_hand(params, grads, lr=0.1, momentum=0.9, weight_decay=5e-4, clip=40.0)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), run(tx, params, grads), expected
+    )
+
+
+@pytest.mark.parity
+def test_sgd_equals_pytorch():
+    torch = pytest.importorskip("torch")
+    params, grads = random_steps()
+    leaves = {k: torch.nn.Parameter(torch.tensor(np.asarray(v))) for k, v in params.items()}
+    sgd = torch.optim.SGD(leaves.values(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    for step in grads:
+        for k, leaf in leaves.items():
+            leaf.grad = torch.tensor(np.asarray(step[k]))
+        torch.nn.utils.clip_grad_norm_(leaves.values(), 40.0)
+        sgd.step()
+    tx = optim.create(lambda _: 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, clip_norm=40.0)
+    ours = run(tx, params, grads)
+    for k, leaf in leaves.items():
+        np.testing.assert_allclose(ours[k], leaf.detach().numpy(), rtol=1e-5)
+
+
+def test_adamw_decays_apart_from_the_moments():
+    params = {"kernel": jnp.ones(2)}
+    tx = optim.create(lambda _: 0.1, name="adamw", weight_decay=0.5)
+    ours = run(tx, params, [{"kernel": jnp.array([1.0, -1.0])}])
+    # The first step of Adam is the sign of the gradient.
+    np.testing.assert_allclose(ours["kernel"], [1 - 0.1 * 1.5, 1 - 0.1 * -0.5], rtol=1e-5)
+
+
+def test_decay_pattern_and_multipliers_and_frozen_leaves():
+    params = {n: {"kernel": jnp.ones(2), "bias": jnp.ones(2)} for n in ("body", "head", "stem")}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    tx = optim.create(
+        lambda _: 1.0,
+        momentum=0.0,
+        weight_decay=0.1,
+        decay_pattern="kernel$",
+        lr_multipliers={"^head": 2.0},
+        frozen_pattern="^stem",
+    )
+    ours = run(tx, params, [zeros])
+    np.testing.assert_allclose(ours["body"]["kernel"], 0.9)
+    np.testing.assert_allclose(ours["head"]["kernel"], 0.8, rtol=1e-6)
+    np.testing.assert_allclose(ours["stem"]["kernel"], 1.0)
+    np.testing.assert_allclose(ours["body"]["bias"], 1.0)
+
+
+def test_frozen_leaves_do_not_count_in_the_norm():
+    params = {"stem": jnp.zeros(1), "head": jnp.zeros(1)}
+    tx = optim.create(
+        lambda _: 1.0, momentum=0.0, weight_decay=0.0, clip_norm=1.0, frozen_pattern="stem"
+    )
+    ours = run(tx, params, [{"stem": jnp.array([1000.0]), "head": jnp.array([0.5])}])
+    np.testing.assert_allclose(ours["head"], [-0.5])
+
+
+def test_step_schedule_of_kinetics():
+    schedule = optim.make_schedule(
+        1500, 10, 64, name="steps", base_lr=0.01, boundaries_epochs=(75, 125)
+    )
+    rates = [float(schedule(10 * epoch)) for epoch in (0, 74.9, 75, 124.9, 125, 149)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-6)
+
+
+def test_cosine_schedule_after_warmup_ends_at_its_floor():
+    schedule = optim.make_schedule(
+        100, 10, 64, name="cosine", base_lr=0.2, warmup_epochs=2.0, final_factor=0.01
+    )
+    rates = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(rates, [0.0, 0.1, 0.2, 0.2 * (0.01 + 0.99 / 2), 0.002], atol=1e-7)
+
+
+def test_linear_scaling_rule():
+    schedule = optim.make_schedule(10, 1, 256, name="constant", base_lr=0.01, reference_batch=64)
+    np.testing.assert_allclose(schedule(0), 0.04)
+
+
+def test_warmup_longer_than_the_run():
+    with pytest.raises(InputError, match=r"warmup_epochs=3.0 is 30 steps, but the run has only 20"):
+        optim.make_schedule(20, 10, 8, warmup_epochs=3.0)
+
+
+def test_bad_patterns_are_found_before_the_run():
+    with pytest.raises(InputError, match="not a regular expression"):
+        optim.check("config.optim", {"frozen_pattern": "("}, optim.create)
+    with pytest.raises(InputError, match="Did you mean 'momentum'"):
+        optim.check("config.optim", {"momentun": 1}, optim.create)
