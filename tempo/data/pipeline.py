@@ -1,0 +1,370 @@
+"""From records to batches: which videos, in which order, which frames, on how many workers.
+
+An element of the grain dataset is one whole batch, so its content is a pure function of
+(seed, step): the number of workers, their kind, and the number of processes change who makes a
+batch, never what is in it, and a run resumes by starting the stream at its step.
+
+    records = pipeline.open_records("data/mine")
+    with pipeline.train_batches(records.split("train"), clip=..., batch_size=64, ...) as batches:
+        for batch in batches: ...
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+from absl import flags
+
+from tempo.data import host_ops as host_ops_lib
+from tempo.data import sampling
+from tempo.data.records import RecordError, Records, Split, is_complete, open_records
+from tempo.errors import InputError
+from tempo.types import Batch, ClipSpec, ViewSpec
+
+__all__ = [
+    "Batches",
+    "RecordError",
+    "Records",
+    "Split",
+    "eval_batches",
+    "is_complete",
+    "open_records",
+    "train_batches",
+]
+
+WORKER_KINDS = ("thread", "process")
+# Batches made ahead of the consumer: one ready and one in the making.
+_BATCHES_AHEAD = 2
+
+
+def train_batches(
+    split: Split,
+    *,
+    clip: ClipSpec,
+    batch_size: int,
+    size_px: int,
+    host_ops: Sequence[str | Mapping[str, Any]] = host_ops_lib.DEFAULT_TRAIN_OPS,
+    seed: int = 0,
+    start_step: int = 0,
+    num_steps: int | None = None,
+    num_workers: int = 0,
+    worker_kind: str = "thread",
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "Batches":
+    """Shuffled, augmented training batches, step after step.
+
+    Yields `video` uint8 [b,T,size_px,size_px,C], `label` int32 [b], `index` int32 [b] (row of the
+    split) and `id` str [b], with b = batch_size / process_count. An epoch is
+    `len(split) // batch_size` steps; what is left over is dropped; each epoch has another order.
+
+    Args:
+      split: what to train on.
+      clip: which frames make a clip.
+      batch_size: clips of a step over all processes.
+      size_px: side of the clips that `host_ops` must give.
+      host_ops: rows of `host_ops.OPS`: names, or dicts with arguments.
+      seed: decides order and augmentation.
+      start_step: first step to yield, counted from 0 over the whole run.
+      num_steps: the stream ends before this step; None for no end.
+      num_workers: 0 makes a batch when it is asked for; else batches are made ahead.
+      worker_kind: `thread` (decoding releases the GIL) or `process`.
+      process_index: which contiguous part of each batch is yielded.
+      process_count: parts of a batch.
+
+    Raises:
+      InputError: sizes that do not fit. A `RecordError` while iterating names the record.
+    """
+    _check(batch_size, num_workers, worker_kind, process_index, process_count)
+    if len(split) < batch_size:
+        raise InputError(
+            f"batch_size={batch_size} is more than the {len(split)} videos of split "
+            f"{split.name!r}; use at most {len(split)}."
+        )
+    if start_step < 0 or (num_steps is not None and num_steps < start_step):
+        raise InputError(f"Need 0 <= start_step <= num_steps; got {start_step} and {num_steps}.")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be 0 to 2**32 - 1; got {seed}.")
+    make_batch = _TrainBatch(
+        split=split,
+        clip=clip,
+        size_px=size_px,
+        ops=host_ops_lib.create(host_ops, size_px),
+        seed=seed,
+        part=_part(batch_size, process_index, process_count),
+        num_threads=num_workers if worker_kind == "thread" else 0,
+    )
+    # The rows of one batch are an element before anything is read.
+    rows = grain.MapDataset.range(len(split)).seed(seed).shuffle()
+    rows = rows.batch(batch_size, drop_remainder=True).repeat()
+    steps = rows.map_with_index(make_batch)[start_step:num_steps]
+    return Batches(steps, make_batch, num_workers, worker_kind)
+
+
+def eval_batches(
+    split: Split,
+    *,
+    clip: ClipSpec,
+    view: ViewSpec,
+    batch_size: int,
+    num_workers: int = 0,
+    worker_kind: str = "thread",
+    process_index: int = 0,
+    process_count: int = 1,
+) -> "Batches":
+    """Every video of a split exactly once, in order, with all its views.
+
+    Yields `video` uint8 [b,V,T,h,w,C] (views clip by clip: clip 0 with its crops, clip 1, ...),
+    `label` int32 [b], `index` int32 [b], `mask` bool [b] and `id` str [b]. Where the split does not
+    fill the last batch, its last video is repeated with `mask` False, so every process has the same
+    number of batches of the same shape.
+
+    Args:
+      split: what to evaluate on.
+      clip: which frames make a clip.
+      view: which clips and crops of each video.
+      batch_size: videos of a batch over all processes.
+      num_workers: 0 makes a batch when it is asked for; else batches are made ahead.
+      worker_kind: `thread` (decoding releases the GIL) or `process`.
+      process_index: which contiguous part of each batch is yielded.
+      process_count: parts of a batch.
+
+    Raises:
+      InputError: sizes that do not fit. A `RecordError` while iterating names the record.
+    """
+    _check(batch_size, num_workers, worker_kind, process_index, process_count)
+    if not len(split):
+        raise InputError(f"Split {split.name!r} has no videos to evaluate on.")
+    make_batch = _EvalBatch(
+        split=split,
+        clip=clip,
+        view=view,
+        part=_part(batch_size, process_index, process_count),
+        num_threads=num_workers if worker_kind == "thread" else 0,
+    )
+    num_batches = -(-len(split) // batch_size)
+    firsts = grain.MapDataset.range(0, num_batches * batch_size, batch_size)
+    return Batches(firsts.map(make_batch), make_batch, num_workers, worker_kind)
+
+
+class Batches:
+    """An iterator over batches; close it, or use it in a `with`.
+
+    Attributes:
+      num_batches: how many there are; `sys.maxsize` without an end.
+    """
+
+    def __init__(self, dataset, make_batch: "_BatchMaker", num_workers: int, worker_kind: str):
+        self.num_batches = len(dataset)
+        self._make_batch = make_batch
+        self._is_closed = False
+        if num_workers and worker_kind == "process":
+            self._iterator = iter(_in_processes(dataset, num_workers))
+            return
+        # The threads of grain only wait: a batch is filled by the threads of its maker.
+        num_ahead = _BATCHES_AHEAD if num_workers else 0
+        options = grain.ReadOptions(num_threads=num_ahead, prefetch_buffer_size=num_ahead)
+        self._iterator = iter(dataset.to_iter_dataset(options))
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> Batch:
+        if self._is_closed:
+            raise StopIteration
+        try:
+            return next(self._iterator)
+        except BaseException:
+            # Past the end, or past a broken record: grain would go on with the batches after it.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the workers; the iterator gives nothing more. May be called again."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._iterator.close()
+            self._make_batch.close()
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _in_processes(dataset, num_workers: int):
+    """The batches of a grain dataset made by worker processes, in the same order."""
+    if not flags.FLAGS.is_parsed():
+        # grain 0.2.18 reads a flag on the way and fails in programs without absl
+        # (google/grain issue 1355).
+        flags.FLAGS.mark_as_parsed()
+    one_by_one = dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    return one_by_one.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=1)
+    )
+
+
+class _BatchMaker:
+    """Fills batches, with its own threads if there are any; goes to worker processes by pickle."""
+
+    def __init__(self, split: Split, part: slice, num_threads: int):
+        self._split = split
+        self._part = part
+        self._num_threads = num_threads
+        self._set_up()
+
+    def _set_up(self) -> None:
+        # Records run side by side; cv2's own threads over one small frame only get in the way.
+        cv2.setNumThreads(0)
+        self._lock = threading.Lock()
+        self._pool = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pool")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_up()
+
+    def close(self) -> None:
+        """Ends the threads; work that has not begun is dropped."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._num_threads = 0
+
+    def _run(self, function: Callable[[int], None], count: int) -> None:
+        """`function(0)` to `function(count - 1)`, on the threads."""
+        with self._lock:
+            if self._num_threads and self._pool is None:
+                self._pool = futures.ThreadPoolExecutor(self._num_threads, "tempo-read")
+            running = self._pool and [self._pool.submit(function, i) for i in range(count)]
+        if running is None:
+            for i in range(count):
+                function(i)
+            return
+        for future in running:
+            future.result()
+
+    def _fill(
+        self, rows: np.ndarray, shape: Sequence[int] | None, make: Callable[[int], np.ndarray]
+    ) -> Batch:
+        """A batch of the split's `rows`; slot i holds the uint8 array `make(i)` of this shape.
+
+        Each is copied into its place in the batch as it comes: a list of them and `np.stack` would
+        hold everything twice.
+        """
+        done = 0
+        if shape is None:
+            first = make(0)
+            shape, done = first.shape, 1
+        video = np.empty((len(rows), *shape), np.uint8)
+        if done:
+            video[0] = first
+
+        def put(i: int) -> None:
+            array = make(i + done)
+            if array.shape != video.shape[1:]:
+                raise InputError(
+                    f"{self._split.ids[rows[i + done]]}: {array.shape} does not fit a batch of "
+                    f"{video.shape[1:]}; crop all videos to one size."
+                )
+            video[i + done] = array
+
+        self._run(put, len(rows) - done)
+        return {
+            "video": video,
+            "label": self._split.labels[rows],
+            "index": rows.astype(np.int32),
+            "id": np.array([self._split.ids[row] for row in rows], dtype=np.str_),
+        }
+
+
+class _TrainBatch(_BatchMaker):
+    """(step, rows of the whole batch) -> this process's part of the batch."""
+
+    def __init__(self, *, split, part, num_threads, clip: ClipSpec, size_px: int, ops, seed: int):
+        super().__init__(split, part, num_threads)
+        self._clip = clip
+        self._size_px = size_px
+        self._ops = ops
+        self._seed = seed
+
+    def __call__(self, step: int, rows: np.ndarray) -> Batch:
+        rows = rows[self._part]
+
+        def make(i: int) -> np.ndarray:
+            rng = np.random.default_rng((self._seed, step, self._part.start + i))
+            record = self._split[rows[i]]
+            wanted = sampling.train_indices(record.num_frames, self._clip, rng, record.timestamps)
+            return host_ops_lib.run(self._ops, record.decode(wanted), rng)
+
+        shape = (self._clip.num_frames, self._size_px, self._size_px, 3)
+        return self._fill(rows, shape, make)
+
+
+class _EvalBatch(_BatchMaker):
+    """First row of a whole batch -> this process's part of the batch, padded and masked."""
+
+    def __init__(self, *, split, part, num_threads, clip: ClipSpec, view: ViewSpec):
+        super().__init__(split, part, num_threads)
+        self._clip = clip
+        self._view = view
+
+    def __call__(self, first: int) -> Batch:
+        positions = first + np.arange(self._part.start, self._part.stop)
+        mask = positions < len(self._split)
+        rows = np.minimum(positions, len(self._split) - 1)
+        num_read = max(1, int(mask.sum()))
+        batch = self._fill(rows[:num_read], self._shape(), lambda i: self._views(rows[i]))
+        last = np.minimum(np.arange(len(rows)), num_read - 1)
+        if num_read < len(rows):
+            batch = {key: value[last] for key, value in batch.items()}
+        return batch | {"mask": mask}
+
+    def _shape(self) -> tuple[int, ...] | None:
+        """Of one video's views; None if it depends on the video."""
+        view = self._view
+        if view.crop == "full":
+            return None
+        return (view.num_views, self._clip.num_frames, view.size_px, view.size_px, 3)
+
+    def _views(self, row: int) -> np.ndarray:
+        view, record = self._view, self._split[row]
+        wanted = sampling.eval_indices(
+            record.num_frames, self._clip, view.num_clips, view.clip_starts, record.timestamps
+        )
+        # Clips overlap: each frame is decoded and resized once.
+        frames, places = np.unique(wanted, return_inverse=True)
+        resized = host_ops_lib.resize_short_side(record.decode(frames), view.short_side_px)
+        crops = host_ops_lib.crop_views(resized, view.crop, view.size_px)
+        by_clip = crops[:, places.reshape(wanted.shape)].swapaxes(0, 1)
+        return by_clip.reshape(-1, *by_clip.shape[2:])
+
+
+def _check(batch_size, num_workers, worker_kind, process_index, process_count) -> None:
+    if batch_size < 1 or num_workers < 0:
+        raise InputError(
+            f"Need batch_size >= 1 and num_workers >= 0; got {batch_size} and {num_workers}."
+        )
+    if worker_kind not in WORKER_KINDS:
+        raise InputError(f"worker_kind must be thread or process; got {worker_kind!r}.")
+    if not 0 <= process_index < process_count:
+        raise InputError(f"process_index={process_index} of {process_count} processes.")
+    if batch_size % process_count:
+        below = batch_size // process_count * process_count
+        raise InputError(
+            f"batch_size={batch_size} is no multiple of the {process_count} processes; use "
+            f"{below or process_count} or {below + process_count}."
+        )
+
+
+def _part(batch_size: int, process_index: int, process_count: int) -> slice:
+    """Slots of a whole batch that a process makes: neighbours, in the order of the processes."""
+    size = batch_size // process_count
+    return slice(process_index * size, (process_index + 1) * size)
