@@ -177,12 +177,24 @@ class ResNet(nn.Module):
     zero_init: bool = False
     partial_norm: bool = False
 
+    def __post_init__(self):
+        lookup(BLOCKS, self.block, "block (config.backbone.block)")
+        lookup(INFLATED, self.inflate_style, "inflate_style (config.backbone.inflate_style)")
+        lookup(temporal.TEMPORAL, self.temporal, "temporal module (config.backbone.temporal)")
+        lookup(conv_lib.ACTIVATIONS, self.act, "activation (config.backbone.act)")
+        for field in ("depths", "kernels_t"):
+            value = getattr(self, field)
+            if len(value) != 4:
+                raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value}.")
+        if self.shift_every < 1:
+            raise InputError(f"backbone.shift_every must be at least 1; got {self.shift_every}.")
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, x, *, train: bool):
         """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T,H/s,W/s,C]`, s = 4, 8, 16, 32."""
         chex.assert_rank(x, 5)
-        self._check()
-        act = lookup(conv_lib.ACTIVATIONS, self.act, "activation")
+        act = conv_lib.ACTIVATIONS[self.act]
         norm = functools.partial(self.norm, use_running_average=not train)
         x = self.conv(
             self.width,
@@ -203,9 +215,9 @@ class ResNet(nn.Module):
         return features
 
     def _stage(self, x, stage: int, norm, act):
-        block = lookup(BLOCKS, self.block, "block")
-        inflated = lookup(INFLATED, self.inflate_style, "inflate_style")[self.block]
-        module = lookup(temporal.TEMPORAL, self.temporal, "temporal module")
+        block = BLOCKS[self.block]
+        inflated = INFLATED[self.inflate_style][self.block]
+        module = temporal.TEMPORAL[self.temporal]
         if module is not None:
             module = functools.partial(module, shift_div=self.shift_div)
         if self.remat:
@@ -228,14 +240,6 @@ class ResNet(nn.Module):
                 name=f"stage{stage + 1}_block{i + 1}",
             )(x)
         return x
-
-    def _check(self):
-        for field in ("depths", "kernels_t"):
-            value = getattr(self, field)
-            if len(value) != 4:
-                raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value}.")
-        if self.shift_every < 1:
-            raise InputError(f"backbone.shift_every must be at least 1; got {self.shift_every}.")
 
 
 def _last_scale(zero_init: bool) -> dict[str, Any]:

@@ -104,13 +104,17 @@ class TPN(nn.Module):
     td_gate: float = 1.0
 
     def __post_init__(self):
-        lookup(SOURCES, self.source, "source of the neck (config.neck.source)")
-        lookup(FLOWS, self.flow, "flow of the neck (config.neck.flow)")
-        lookup(AUX_LEVELS, self.aux_levels, "aux_levels of the neck")
-        lookup(dict.fromkeys(SINGLE_DEPTH), self.single_depth, "single_depth of the neck")
-        lookup(conv_lib.ACTIVATIONS, self.act, "activation")
+        lookup(SOURCES, self.source, "source (config.neck.source)")
+        lookup(FLOWS, self.flow, "flow (config.neck.flow)")
+        lookup(AUX_LEVELS, self.aux_levels, "aux_levels (config.neck.aux_levels)")
+        lookup(
+            dict.fromkeys(SINGLE_DEPTH),
+            self.single_depth,
+            "single_depth (config.neck.single_depth)",
+        )
+        lookup(conv_lib.ACTIVATIONS, self.act, "activation (config.neck.act)")
         if isinstance(self.alphas, str):
-            lookup(ALPHAS, self.alphas, "alphas of the neck")
+            lookup(ALPHAS, self.alphas, "alphas (config.neck.alphas)")
         super().__post_init__()
 
     @nn.compact
