@@ -58,6 +58,7 @@ class VideoScan:
       timestamps_s: float64 [N], time of each frame after the first.
       pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none.
       keyframes: int64 [k], frames that a seek was seen to reach exactly; 0 is always one.
+      seeks: int64 [k], the time to seek to for each key frame, in the stream's own unit.
     """
 
     width: int
@@ -67,6 +68,12 @@ class VideoScan:
     timestamps_s: np.ndarray
     pts: np.ndarray
     keyframes: np.ndarray
+    seeks: np.ndarray
+
+    @property
+    def index(self) -> "FrameIndex":
+        """What `decode_frames` needs of it."""
+        return FrameIndex(self.pts, self.keyframes, self.seeks)
 
     @property
     def num_frames(self) -> int:
@@ -85,6 +92,7 @@ class FrameIndex:
 
     pts: np.ndarray
     keyframes: np.ndarray
+    seeks: np.ndarray
 
 
 def scan_video(
@@ -117,7 +125,7 @@ def scan_video(
         frames = scanner.frames
         num_frames = len(frames)
         if num_frames == 0:
-            raise RefusedVideoError("decode_error@0")
+            raise RefusedVideoError(f"truncated:0/{expected_frames or '?'}")
         fps = _mean_rate(stream, frames)
         if num_frames < expected_frames - max(_MISSING_FRAMES, _MISSING_SHARE * expected_frames):
             raise RefusedVideoError(f"truncated:{num_frames}/{expected_frames}")
@@ -130,7 +138,7 @@ def scan_video(
     width, height = scanner.size
     if scanner.rotation % 180:
         width, height = height, width
-    keyframes = _checked_keyframes(data, pts, scanner.key_sums) if check_seeks else [0]
+    seeks = _checked_seeks(data, pts, scanner) if check_seeks else {0: 0}
     return VideoScan(
         width=width,
         height=height,
@@ -138,7 +146,8 @@ def scan_video(
         fps=fps,
         timestamps_s=times,
         pts=pts,
-        keyframes=np.asarray(keyframes, np.int64),
+        keyframes=np.fromiter(seeks, np.int64),
+        seeks=np.fromiter(seeks.values(), np.int64),
     )
 
 
@@ -162,9 +171,10 @@ def decode_frames(data: bytes, index: FrameIndex, wanted: Sequence[int]) -> np.n
         stream = _video_stream(container)
         position, frames = 0, None
         for i, target in enumerate(wanted):
-            key = int(index.keyframes[np.searchsorted(index.keyframes, target, "right") - 1])
-            if frames is None or key > position:
-                position, frames = key, _frames_from(container, stream, index, key)
+            row = np.searchsorted(index.keyframes, target, "right") - 1
+            if frames is None or index.keyframes[row] > position:
+                position = index.keyframes[row]
+                frames = _frames_from(container, stream, index, row)
             frame = next(itertools.islice(frames, target - position, None), None)
             position = target + 1
             if frame is None:
@@ -198,6 +208,8 @@ def decode_jpegs(frames: Sequence[bytes]) -> np.ndarray:
     """
     if simplejpeg is None:
         pictures = [cv2.imdecode(np.frombuffer(f, np.uint8), cv2.IMREAD_COLOR) for f in frames]
+        if any(p is None for p in pictures):
+            raise ValueError("a frame is no JPEG")
         return np.stack([cv2.cvtColor(p, cv2.COLOR_BGR2RGB) for p in pictures])
     height, width = simplejpeg.decode_jpeg_header(frames[0])[:2]
     out = np.empty((len(frames), height, width, 3), np.uint8)
@@ -218,6 +230,10 @@ def resize_short_side(frame: np.ndarray, short_side_px: int) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
+class _CorruptFrameError(Exception):
+    """The decoder marked a frame as damaged."""
+
+
 class _Scanner:
     """Reads all frames of an open container; holds what was seen of each."""
 
@@ -226,7 +242,8 @@ class _Scanner:
         self.max_frames = max_frames
         self.check_seeks = check_seeks
         self.frames: list[int | None] = []  # pts
-        self.key_sums: dict[int, int] = {}
+        self.key_sums: dict[int, int] = {}  # frame number -> checksum of a key frame
+        self.key_dts: dict[int, int] = {}  # pts -> dts of packets that begin with a key frame
         self.size: tuple[int, int] = (0, 0)
         self.rotation = 0
         self._reformatter = av.video.reformatter.VideoReformatter()
@@ -236,31 +253,36 @@ class _Scanner:
         promised = stream.frames
         num_discarded = 0
         packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError):
-                # The container broke off: cut, unless it was never read at all.
-                raise RefusedVideoError(f"truncated:{len(self.frames)}/{promised or '?'}") from None
-            if packet is None:
-                break
+        while (packet := _next_packet(packets)) is not None:
             num_discarded += packet.is_discard  # outside an edit list: counted, never shown
+            if packet.is_keyframe and None not in (packet.pts, packet.dts):
+                self.key_dts[packet.pts] = packet.dts
             try:
-                decoded = packet.decode()
+                for frame in packet.decode():
+                    self._see(frame)
             except av.FFmpegError:
-                raise RefusedVideoError(f"decode_error@{len(self.frames)}") from None
-            for frame in decoded:
-                self._see(frame)
+                self._damaged("decode_error", packets, promised)
+            except _CorruptFrameError:
+                self._damaged("corrupt_frame", packets, promised)
         if stream.duration is not None:
             seconds = float(stream.duration * stream.time_base)
         else:
             seconds = (container.duration or 0) / av.time_base
         return max(0, promised - num_discarded), seconds
 
+    def _damaged(self, reason: str, packets, promised: int) -> None:
+        """Refuses; damage with nothing after it, though more was promised, is where a file ends."""
+        number = len(self.frames)
+        if number < promised - 1:
+            rest = _next_packet(packets)
+            if rest is None or not rest.size:  # an empty packet flushes the decoder at the end
+                raise RefusedVideoError(f"truncated:{number}/{promised}") from None
+        raise RefusedVideoError(f"{reason}@{number}") from None
+
     def _see(self, frame) -> None:
         number = len(self.frames)
         if frame.is_corrupt:
-            raise RefusedVideoError(f"corrupt_frame@{number}")
+            raise _CorruptFrameError
         if number == 0:
             self.size = (frame.width, frame.height)
             self.rotation = frame.rotation % 360
@@ -273,6 +295,14 @@ class _Scanner:
         self.frames.append(frame.pts)
         if self.on_frame is not None:
             self.on_frame(_to_rgb(frame, self._reformatter))
+
+
+def _next_packet(packets):
+    """The next packet; None where the container ends or breaks off."""
+    try:
+        return next(packets, None)
+    except (av.FFmpegError, OSError):
+        return None
 
 
 def _open(data: bytes):
@@ -327,41 +357,44 @@ def _times(pts: Sequence[int | None], time_base, fps: float) -> tuple[np.ndarray
     return ticks, (ticks - ticks[0]) * float(time_base)
 
 
-def _frames_from(container, stream, index: FrameIndex, key: int):
-    """Frames from frame number `key` on, which is 0 or a key frame that a seek reaches."""
-    if key == 0 and not len(index.pts):
-        yield from container.decode(stream)
-        return
-    if key:
-        container.seek(int(index.pts[key]), stream=stream, backward=True)
+def _frames_from(container, stream, index: FrameIndex, row: int):
+    """Frames from key frame `row` of the index on."""
+    if row:
+        container.seek(int(index.seeks[row]), stream=stream, backward=True)
+    first = index.pts[index.keyframes[row]] if len(index.pts) else None
     try:
         for frame in container.decode(stream):
             # A seek may land a little early, and pictures before an open key frame come out too.
-            if frame.pts is not None and frame.pts >= index.pts[key]:
+            if first is None or (frame.pts is not None and frame.pts >= first):
                 yield frame
     except (av.FFmpegError, OSError):
         return
 
 
-def _checked_keyframes(data: bytes, pts: np.ndarray, sums: dict[int, int]) -> list[int]:
-    """Frames of `sums` where a seek gives the same picture, and then the next one; 0 always."""
-    kept = [0]
+def _checked_seeks(data: bytes, pts: np.ndarray, scanner: _Scanner) -> dict[int, int]:
+    """Key frame -> time to seek to, where a seek gives the same picture and then the next one.
+
+    Containers are indexed by decoding time, which is before the presentation time where frames are
+    reordered. The first frame needs no seek.
+    """
+    seeks = {0: 0}
     if not len(pts):
-        return kept
-    index = FrameIndex(pts, np.zeros(1, np.int64))
+        return seeks
     with _open(data) as container:
         stream = _video_stream(container)
-        for number in sorted(sums):
-            if number == 0:
-                continue
-            frames = _frames_from(container, stream, index, number)
+        for number in sorted(scanner.key_sums.keys() - {0}):
+            time = scanner.key_dts.get(int(pts[number]), int(pts[number]))
+            index = FrameIndex(pts, np.array([0, number]), np.array([0, time]))
+            frames = _frames_from(container, stream, index, 1)
             frame, after = next(frames, None), next(frames, None)
-            if frame is None or frame.pts != pts[number] or _checksum(frame) != sums[number]:
+            if frame is None or frame.pts != pts[number]:
+                continue
+            if _checksum(frame) != scanner.key_sums[number]:
                 continue
             if number + 1 < len(pts) and (after is None or after.pts != pts[number + 1]):
                 continue
-            kept.append(number)
-    return kept
+            seeks[number] = time
+    return seeks
 
 
 def read_file(path: str | os.PathLike) -> bytes:

@@ -59,7 +59,8 @@ class Record:
             if "frames" in self._features:
                 frames = decode.decode_jpegs([self._features["frames"][i] for i in wanted])
             else:
-                index = decode.FrameIndex(self._features["pts"], self._features["keyframes"])
+                fields = dataclasses.fields(decode.FrameIndex)
+                index = decode.FrameIndex(*(self._features[field.name] for field in fields))
                 frames = decode.decode_frames(self._features["video"][0], index, wanted)
         except (ValueError, IndexError) as error:
             raise RecordError(f"{self.id}: cannot decode frames: {error}") from error

@@ -17,6 +17,8 @@ from tempo.data import decode, manifest
 
 KINDS = ("frames", "encoded")
 DATASET_NAME = "videos"  # the first part of the shard files' names
+_INDEX = [field.name for field in dataclasses.fields(decode.FrameIndex)]
+SHARD_GLOB = f"{DATASET_NAME}-*.array_record-*"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ def encode_video(videos_dir: str, source: manifest.Source, settings: ExampleSett
     if is_frames:
         fields["frames"] = jpegs
     else:
-        fields |= {"video": [data], "pts": scan.pts, "keyframes": scan.keyframes}
+        numbers = {name: getattr(scan, name) for name in _INDEX}
+        fields |= {"video": [data], **numbers}
     entry = {
         "id": source.id,
         "label": source.label,
@@ -122,7 +125,7 @@ def features(kind: str, class_names: Sequence[str]) -> tfds.features.FeaturesDic
     if kind == "frames":
         image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
         return tfds.features.FeaturesDict({**common, "frames": tfds.features.Sequence(image)})
-    numbers = {k: tfds.features.Tensor(shape=(None,), dtype=np.int64) for k in ("pts", "keyframes")}
+    numbers = {name: tfds.features.Tensor(shape=(None,), dtype=np.int64) for name in _INDEX}
     video = tfds.features.Scalar(np.object_)
     return tfds.features.FeaturesDict({**common, **numbers, "video": video})
 

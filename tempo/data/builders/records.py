@@ -7,7 +7,6 @@ then `rejected.json`, and last of all `manifest.json`: a dataset without it is n
 
 import collections
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 import tqdm
 
+from tempo import files
 from tempo.data import decode, manifest, records
 from tempo.data.builders import examples, shards
 from tempo.errors import InputError, lookup
@@ -141,14 +141,14 @@ class _Build:
     def is_complete(self) -> bool:
         """Whether `out_dir` holds this dataset; `InputError` if it holds something else."""
         if not records.is_complete(self.out_dir):
-            foreign = [p.name for p in _children(self.out_dir) if not _OWN_FILES.match(p.name)]
+            foreign = [p.name for p in _children(self.out_dir) if not _OWN_FILES.fullmatch(p.name)]
             if foreign:
                 raise InputError(
                     f"{str(self.out_dir)!r} holds {foreign[0]!r} and no dataset; choose another "
                     "--out."
                 )
             return False
-        made = json.loads((self.out_dir / records.MANIFEST_FILE).read_text())["build"]
+        made = files.read_json(str(self.out_dir / records.MANIFEST_FILE))["build"]
         for key, value in self.described().items():
             if made.get(key) == value:
                 continue
@@ -188,14 +188,14 @@ class _Build:
         """Moves the shards to their final names and writes what describes them."""
         sidecars = [(s.split, self.staging.read(s)) for s in self.shards]
         rejected = [row for _, sidecar in sidecars for row in sidecar["rejected"]]
-        shards.write_json(self.out_dir / records.REJECTED_FILE, rejected)
+        files.write_json(str(self.out_dir / records.REJECTED_FILE), rejected)
         entries = {
             split: [row for s, sidecar in sidecars if s == split for row in sidecar["entries"]]
             for split in self.scan.splits
         }
         self._check(entries, rejected, strict)
-        files = self.staging.move(self.shards)
-        examples.write_metadata(str(self.out_dir), self.settings.kind, self.scan.class_names, files)
+        moved = self.staging.move(self.shards)
+        examples.write_metadata(str(self.out_dir), self.settings.kind, self.scan.class_names, moved)
         content = {
             "kind": self.settings.kind,
             "short_side_px": self.settings.short_side_px,
@@ -208,9 +208,9 @@ class _Build:
             "sha256": manifest.hash_entries(content),
             "num_rejected": len(rejected),
             "build": self.described(),
-            "shards": files,
+            "shards": moved,
         }
-        shards.write_json(self.out_dir / records.MANIFEST_FILE, about | content)
+        files.write_json(str(self.out_dir / records.MANIFEST_FILE), about | content)
 
     def _check(self, entries, rejected, strict: bool) -> None:
         """Raises `InputError` if what was accepted makes no dataset."""
@@ -230,8 +230,8 @@ class _Build:
 
     def report(self, num_reused: int) -> BuildReport:
         """What the finished dataset holds."""
-        made = json.loads((self.out_dir / records.MANIFEST_FILE).read_text())
-        rejected = json.loads((self.out_dir / records.REJECTED_FILE).read_text())
+        made = files.read_json(str(self.out_dir / records.MANIFEST_FILE))
+        rejected = files.read_json(str(self.out_dir / records.REJECTED_FILE))
         splits = {split: len(rows) for split, rows in made["splits"].items()}
         return BuildReport(
             out_dir=str(self.out_dir),
@@ -246,8 +246,7 @@ class _Build:
 
 # What a build that was cut short may have left.
 _OWN_FILES = re.compile(
-    rf"{re.escape(_STAGING)}|{examples.DATASET_NAME}-.*array_record.*|dataset_info.json|"
-    r"features.json|.*labels.txt|(rejected|manifest).json(.tmp)?|.*\.incomplete.*"
+    rf"\..*|{examples.DATASET_NAME}-.*|dataset_info.json|features.json|.*labels.txt|rejected.json"
 )
 
 

@@ -7,7 +7,6 @@ after it) that says what went into it.
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from array_record.python import array_record_module
 
+from tempo import files
 from tempo.data import manifest
 from tempo.data.builders import examples
 
@@ -55,8 +55,8 @@ def plan(
     for split, sources in scan.splits.items():
         for number, part in enumerate(_parts(sources, num_shards)):
             facts = [[v.id, v.path, v.label, dict(v.metadata)] for v in part]
-            files = [file_facts(videos_dir / v.path) for v in part]
-            fingerprint = manifest.hash_entries([settings, facts, files])
+            on_disk = [file_facts(videos_dir / v.path) for v in part]
+            fingerprint = manifest.hash_entries([settings, facts, on_disk])
             shards.append(Shard(split, number, part, fingerprint))
     return shards
 
@@ -95,7 +95,7 @@ class Staging:
         path = self._sidecar(shard)
         if not path.exists():
             return None
-        sidecar = json.loads(path.read_text())
+        sidecar = files.read_json(str(path))
         if sidecar["fingerprint"] != shard.fingerprint:
             return None
         places = [self._staged(shard)]
@@ -129,12 +129,13 @@ class Staging:
             "num_bytes": num_bytes,
             "file_bytes": staged.stat().st_size,
         }
-        write_json(self._sidecar(shard), sidecar)
+        files.write_json(str(self._sidecar(shard)), sidecar)
 
     def move(self, shards: Sequence[Shard]) -> dict[str, list[dict[str, Any]]]:
         """Gives finished shards their final names; per split, what the manifest says of its files.
 
-        Shards without records get none. May be repeated after it was cut short.
+        Shards without records get none; files of an unfinished build with other shards go. May be
+        repeated after it was cut short.
         """
         sidecars = {shard.name: self.read(shard) for shard in shards}
         full = [s for s in shards if sidecars[s.name]["entries"]]
@@ -143,7 +144,7 @@ class Staging:
             own = [s for s in full if s.split == split]
             for i, shard in enumerate(own):
                 moves[shard.name] = examples.shard_file(split, i, len(own))
-        write_json(self.folder / _MOVES_FILE, moves)
+        files.write_json(str(self.folder / _MOVES_FILE), moves)
         for shard in full:
             sidecar = sidecars[shard.name]
             if self._staged(shard).exists():
@@ -151,11 +152,14 @@ class Staging:
             facts = {k: sidecar[k] for k in ("num_bytes", "file_bytes")}
             row = {"file": moves[shard.name], "num_records": len(sidecar["entries"]), **facts}
             places.setdefault(shard.split, []).append(row)
+        for path in self.out_dir.glob(examples.SHARD_GLOB):
+            if path.name not in moves.values():
+                path.unlink()
         return places
 
     def _moves(self) -> dict[str, str]:
         path = self.folder / _MOVES_FILE
-        return json.loads(path.read_text()) if path.exists() else {}
+        return files.read_json(str(path)) if path.exists() else {}
 
     def _staged(self, shard: Shard) -> Path:
         return self.folder / f"{shard.name}.array_record"
@@ -164,23 +168,13 @@ class Staging:
         return self.folder / f"{shard.name}.json"
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as f:
-        json.dump(content, f, indent=1)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
-
-
 def _parts(
     sources: Sequence[manifest.Source], num_shards: int | None
 ) -> list[tuple[manifest.Source, ...]]:
     """Consecutive parts of nearly equal size, none empty."""
     if not sources:
         return []
-    by_size = max(-(-len(sources) // _VIDEOS_PER_SHARD), min(_MIN_SHARDS, len(sources) // 4))
+    by_size = max(-(-len(sources) // _VIDEOS_PER_SHARD), min(_MIN_SHARDS, len(sources) // 8))
     count = max(1, min(num_shards or by_size, len(sources)))
     ends = [len(sources) * i // count for i in range(count + 1)]
     return [tuple(sources[a:b]) for a, b in itertools.pairwise(ends)]

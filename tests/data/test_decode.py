@@ -1,0 +1,224 @@
+"""Every broken file is named for what it is; seeks give the frames of a full decode."""
+
+import io
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tempo.data import decode
+
+
+@pytest.fixture
+def video(tiny, tmp_path):
+    """Writes a video into the test's folder and returns its bytes."""
+
+    def make(name="v.mp4", *args, **kwargs):
+        return tiny.write_video(tmp_path / name, *args, **kwargs).read_bytes()
+
+    return make
+
+
+def reason(data, **kwargs):
+    with pytest.raises(decode.RefusedVideoError) as error:
+        decode.scan_video(data, **kwargs)
+    return error.value.reason
+
+
+def without_pictures(codec="aac"):
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=8000)
+        sound = np.zeros((1, 1024), np.float32)
+        frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
+        frame.rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def test_scan_says_what_a_video_holds(video, tiny):
+    frames = []
+    scan = decode.scan_video(video(num_frames=12), frames.append)
+    assert (scan.num_frames, scan.width, scan.height, scan.rotation) == (12, 64, 48, 0)
+    assert scan.fps == pytest.approx(25) and scan.duration_s == pytest.approx(12 / 25)
+    np.testing.assert_allclose(scan.timestamps_s, np.arange(12) / 25)
+    np.testing.assert_array_equal(tiny.numbers(np.stack(frames)), np.arange(12))
+
+
+def test_variable_frame_rate_keeps_the_real_times(video):
+    times_ms = np.cumsum([0, *([33, 80] * 5)])
+    scan = decode.scan_video(video("v.mkv", num_frames=11, times_ms=times_ms))
+    np.testing.assert_allclose(scan.timestamps_s, times_ms / 1000, atol=1.5e-3)
+    assert scan.fps == pytest.approx(10 / (times_ms[-1] / 1000), rel=0.01)
+
+
+def test_rotation_is_applied_as_players_do(video, tmp_path):
+    upright, turned = [], []
+    decode.scan_video(video("a.mp4", tint=6), upright.append)
+    scan = decode.scan_video(video("b.mp4", tint=6, rotation=90), turned.append, check_seeks=True)
+    assert (scan.width, scan.height) == (48, 64)
+    assert scan.rotation in (90, 270)
+    np.testing.assert_array_equal(turned[3], np.rot90(upright[3], scan.rotation // 90))
+    done, played = cv2.VideoCapture(str(tmp_path / "b.mp4")).read()
+    assert done and np.abs(played[..., ::-1].astype(int) - turned[0]).mean() < 3
+    data = (tmp_path / "b.mp4").read_bytes()
+    np.testing.assert_array_equal(decode.decode_frames(data, scan.index, [3])[0], turned[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("v.mp4", {"gop": 5}),
+        ("v.avi", {"gop": 5, "options": {"bf": "2"}}),
+        ("v.mp4", {"codec": "libx264", "gop": 6, "options": {"bf": "3"}}),
+        ("v.mkv", {"codec": "libx264", "gop": 7, "options": {"x264-params": "open-gop=1"}}),
+        ("v.webm", {"codec": "libvpx-vp9", "gop": 8}),
+        ("v.mp4", {"codec": "libx264", "gop": 250}),
+    ],
+)
+def test_seeks_give_the_frames_of_a_full_decode(video, name, kwargs):
+    data = video(name, num_frames=30, **kwargs)
+    frames = []
+    scan = decode.scan_video(data, frames.append, check_seeks=True)
+    if kwargs["gop"] != 250:
+        assert len(scan.keyframes) > 2
+    rng = np.random.default_rng(0)
+    wanted_sets = [[0], [29], [4, 5], [7, 20, 29], range(30)]
+    wanted_sets += [np.unique(rng.integers(0, 30, 5)) for _ in range(10)]
+    for wanted in wanted_sets:
+        got = decode.decode_frames(data, scan.index, wanted)
+        np.testing.assert_array_equal(got, np.stack([frames[i] for i in wanted]))
+
+
+def test_a_seek_reads_no_frame_before_its_key_frame(video, monkeypatch):
+    data = video(num_frames=30, gop=5)
+    scan = decode.scan_video(data, check_seeks=True)
+    seen = []
+    original = decode._frames_from
+
+    def spy(*args):
+        for frame in original(*args):
+            seen.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decode, "_frames_from", spy)
+    decode.decode_frames(data, scan.index, [12, 27])
+    assert seen == [*scan.pts[10:13], *scan.pts[25:28]]
+
+
+def test_only_verified_key_frames_are_kept(video, monkeypatch):
+    data = video(num_frames=30, gop=5)
+    values = iter(range(10**6))  # a checksum that never agrees with itself
+    monkeypatch.setattr(decode, "_checksum", lambda frame: next(values))
+    assert decode.scan_video(data, check_seeks=True).keyframes.tolist() == [0]
+
+
+def test_frames_without_times_are_found_by_counting(video):
+    data = video(num_frames=10)
+    frames = []
+    decode.scan_video(data, frames.append)
+    index = decode.FrameIndex(*(np.zeros(n, np.int64) for n in (0, 1, 1)))
+    got = decode.decode_frames(data, index, [2, 3, 9])
+    np.testing.assert_array_equal(got, np.stack([frames[i] for i in (2, 3, 9)]))
+    with pytest.raises(decode.RefusedVideoError, match="decode_error@10"):
+        decode.decode_frames(data, index, [10])
+
+
+def test_what_is_no_video():
+    png = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+    assert reason(b"") == "empty_file"
+    assert reason(b"some words\n" * 100) == "unreadable_container"
+    assert reason(without_pictures()) == "no_video_stream"
+    assert reason(png) == "too_few_frames:1<2"
+
+
+def test_too_few_and_too_many_frames(video):
+    assert reason(video("a.mp4", num_frames=1)) == "too_few_frames:1<2"
+    assert reason(video("b.mp4", num_frames=5), min_frames=8) == "too_few_frames:5<8"
+    assert reason(video("c.mp4", num_frames=5), max_frames=4) == "too_long:5>4"
+
+
+def test_cut_files(video):
+    whole = video("a.mp4", num_frames=40)
+    assert reason(whole[: len(whole) // 2]) == "unreadable_container"  # its index was at the end
+    front = video("b.mp4", num_frames=40, container_options={"movflags": "faststart"})
+    kind, counts = reason(front[: len(front) * 2 // 3]).split(":")
+    assert kind == "truncated" and counts.endswith("/40") and 0 < int(counts.split("/")[0]) < 40
+    avi = video("c.avi", num_frames=40)
+    kind, counts = reason(avi[: len(avi) * 3 // 4]).split(":")
+    assert kind == "truncated" and counts.endswith("/40")
+    webm = video("d.webm", num_frames=60, codec="libvpx-vp9", gop=10)
+    kind, counts = reason(webm[: len(webm) // 2]).split(":")
+    assert kind == "truncated" and counts.endswith("/60")
+
+
+def test_damaged_pictures(video):
+    data = bytearray(video("a.avi", num_frames=40))
+    rng = np.random.default_rng(0)
+    begin, end = data.index(b"movi"), data.index(b"idx1")
+    for at in rng.integers(begin + (end - begin) // 2, end, 100):
+        data[at] ^= 0xFF
+    assert reason(bytes(data)).split("@")[0] in ("corrupt_frame", "decode_error")
+
+
+def test_pictures_that_change_size(video, monkeypatch):
+    """Two MPEG-4 streams of different size, one after the other in a raw stream."""
+    parts = []
+    for width in (64, 80):
+        file = io.BytesIO()
+        with av.open(file, "w", format="m4v") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
+            for _ in range(5):
+                picture = av.VideoFrame.from_ndarray(np.zeros((48, width, 3), np.uint8), "rgb24")
+                container.mux(stream.encode(picture.reformat(format="yuv420p", threads=1)))
+            container.mux(stream.encode())
+        parts.append(file.getvalue())
+    assert reason(b"".join(parts)) == "size_change@5"
+
+
+def test_times_must_rise():
+    with pytest.raises(decode.RefusedVideoError, match="non_monotonic_pts@2"):
+        decode._times([0, 2, 2, 3], 1 / 25, 25.0)
+    pts, seconds = decode._times([5, None, 7], 1 / 25, 25.0)
+    assert pts.size == 0
+    np.testing.assert_allclose(seconds, [0, 0.04, 0.08])
+
+
+def test_jpeg_round_trip_and_what_is_no_jpeg(tiny):
+    frames = [tiny.frame_array(i) for i in (3, 7)]
+    got = decode.decode_jpegs([decode.encode_jpeg(f) for f in frames])
+    assert got.dtype == np.uint8
+    assert np.abs(got.astype(int) - np.stack(frames)).mean() < 2
+    wide = decode.encode_jpeg(tiny.frame_array(0, width=80))
+    with pytest.raises(ValueError):
+        decode.decode_jpegs([decode.encode_jpeg(frames[0]), wide])
+    with pytest.raises(ValueError):
+        decode.decode_jpegs([b"no picture"])
+
+
+def test_jpeg_without_simplejpeg_is_nearly_the_same(tiny, monkeypatch):
+    frame = tiny.frame_array(3)
+    fast = decode.decode_jpegs([decode.encode_jpeg(frame)])
+    monkeypatch.setattr(decode, "simplejpeg", None)
+    slow = decode.decode_jpegs([decode.encode_jpeg(frame)])
+    assert np.abs(fast.astype(int) - slow).mean() < 1
+    with pytest.raises(ValueError):
+        decode.decode_jpegs([b"no picture"])
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [((48, 64), 24, (24, 32)), ((64, 48), 24, (32, 24)), ((48, 64), 0, (48, 64)),
+     ((48, 64), 96, (48, 64)), ((51, 77), 32, (32, 48))],
+)  # fmt: skip
+def test_short_side_is_reduced_and_never_enlarged(size, short_side, expected):
+    frame = np.zeros((*size, 3), np.uint8)
+    assert decode.resize_short_side(frame, short_side).shape[:2] == expected
+
+
+def test_a_missing_file():
+    with pytest.raises(decode.RefusedVideoError, match="missing_file"):
+        decode.read_file("nowhere.mp4")
