@@ -1,4 +1,4 @@
-"""Video files and JPEG frames to pixels and back: the only user of PyAV and simplejpeg.
+"""Video files to pixels: what a file holds, whether it is whole, and chosen frames of it.
 
 Everything here releases the GIL while it works, so threads scale. Colour conversion is always
 asked for one thread: PyAV's own threads make it three times slower on small frames.
@@ -12,17 +12,10 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import av
-import cv2
 import numpy as np
-
-try:
-    import simplejpeg
-except ImportError:  # pragma: no cover - a wheel exists for every supported platform
-    simplejpeg = None
 
 MIN_FRAMES = 2
 MAX_FRAMES = 30_000
-JPEG_QUALITY = 90
 # Containers may promise a few frames more than they hold; more missing than this is a cut file.
 _MISSING_SHARE = 0.02
 _MISSING_FRAMES = 2
@@ -188,48 +181,6 @@ def decode_frames(data: bytes, index: FrameIndex, wanted: Sequence[int]) -> np.n
     return out
 
 
-def encode_jpeg(frame: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
-    """JPEG bytes (4:2:0) of an RGB frame, uint8 [H,W,3]."""
-    frame = np.ascontiguousarray(frame)
-    if simplejpeg is not None:
-        return simplejpeg.encode_jpeg(frame, quality=quality, colorspace="RGB", fastdct=False)
-    flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), flags)
-    if not done:
-        raise ValueError("cv2 could not encode a JPEG frame")
-    return data.tobytes()
-
-
-def decode_jpegs(frames: Sequence[bytes]) -> np.ndarray:
-    """The RGB pictures of JPEG frames of one size, uint8 [n,H,W,3].
-
-    Raises:
-      ValueError: a frame is no JPEG, or of another size than the first.
-    """
-    if simplejpeg is None:
-        pictures = [cv2.imdecode(np.frombuffer(f, np.uint8), cv2.IMREAD_COLOR) for f in frames]
-        if any(p is None for p in pictures):
-            raise ValueError("a frame is no JPEG")
-        return np.stack([cv2.cvtColor(p, cv2.COLOR_BGR2RGB) for p in pictures])
-    height, width = simplejpeg.decode_jpeg_header(frames[0])[:2]
-    out = np.empty((len(frames), height, width, 3), np.uint8)
-    for i, frame in enumerate(frames):
-        picture = simplejpeg.decode_jpeg(frame, colorspace="RGB", buffer=out[i])
-        if picture.shape != out.shape[1:]:
-            raise ValueError(f"frame {i} is {picture.shape[:2]}, the first {out.shape[1:3]}")
-    return out
-
-
-def resize_short_side(frame: np.ndarray, short_side_px: int) -> np.ndarray:
-    """The frame with its short side reduced to `short_side_px`; never enlarged; 0 keeps it."""
-    height, width = frame.shape[:2]
-    scale = short_side_px / min(height, width)
-    if short_side_px == 0 or scale >= 1:
-        return frame
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-
-
 class _CorruptFrameError(Exception):
     """The decoder marked a frame as damaged."""
 
@@ -314,7 +265,9 @@ def _open(data: bytes):
 
 def _video_stream(container):
     if not container.streams.video:
-        raise RefusedVideoError("no_video_stream")
+        # A file that was cut inside its header opens, but says nothing of what is in it.
+        is_known = any(stream.type in ("audio", "subtitle") for stream in container.streams)
+        raise RefusedVideoError("no_video_stream" if is_known else "unreadable_container")
     stream = container.streams.video[0]
     # One thread per video: the callers run one video per core.
     stream.thread_type = "NONE"

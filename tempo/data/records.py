@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_data_source
 
-from tempo.data import decode, example_proto
+from tempo.data import decode, example_proto, jpeg
 from tempo.errors import InputError, lookup
 
 MANIFEST_FILE = "manifest.json"
@@ -57,7 +57,7 @@ class Record:
         wanted, places = np.unique(indices, return_inverse=True)
         try:
             if "frames" in self._features:
-                frames = decode.decode_jpegs([self._features["frames"][i] for i in wanted])
+                frames = jpeg.decode([self._features["frames"][i] for i in wanted])
             else:
                 fields = dataclasses.fields(decode.FrameIndex)
                 index = decode.FrameIndex(*(self._features[field.name] for field in fields))

@@ -187,38 +187,6 @@ def test_times_must_rise():
     np.testing.assert_allclose(seconds, [0, 0.04, 0.08])
 
 
-def test_jpeg_round_trip_and_what_is_no_jpeg(tiny):
-    frames = [tiny.frame_array(i) for i in (3, 7)]
-    got = decode.decode_jpegs([decode.encode_jpeg(f) for f in frames])
-    assert got.dtype == np.uint8
-    assert np.abs(got.astype(int) - np.stack(frames)).mean() < 2
-    wide = decode.encode_jpeg(tiny.frame_array(0, width=80))
-    with pytest.raises(ValueError):
-        decode.decode_jpegs([decode.encode_jpeg(frames[0]), wide])
-    with pytest.raises(ValueError):
-        decode.decode_jpegs([b"no picture"])
-
-
-def test_jpeg_without_simplejpeg_is_nearly_the_same(tiny, monkeypatch):
-    frame = tiny.frame_array(3)
-    fast = decode.decode_jpegs([decode.encode_jpeg(frame)])
-    monkeypatch.setattr(decode, "simplejpeg", None)
-    slow = decode.decode_jpegs([decode.encode_jpeg(frame)])
-    assert np.abs(fast.astype(int) - slow).mean() < 1
-    with pytest.raises(ValueError):
-        decode.decode_jpegs([b"no picture"])
-
-
-@pytest.mark.parametrize(
-    ("size", "short_side", "expected"),
-    [((48, 64), 24, (24, 32)), ((64, 48), 24, (32, 24)), ((48, 64), 0, (48, 64)),
-     ((48, 64), 96, (48, 64)), ((51, 77), 32, (32, 48))],
-)  # fmt: skip
-def test_short_side_is_reduced_and_never_enlarged(size, short_side, expected):
-    frame = np.zeros((*size, 3), np.uint8)
-    assert decode.resize_short_side(frame, short_side).shape[:2] == expected
-
-
 def test_a_missing_file():
     with pytest.raises(decode.RefusedVideoError, match="missing_file"):
         decode.read_file("nowhere.mp4")

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from tempo.data import decode, manifest
+from tempo.data import decode, jpeg, manifest
 
 KINDS = ("frames", "encoded")
 DATASET_NAME = "videos"  # the first part of the shard files' names
@@ -55,8 +55,8 @@ def encode_video(videos_dir: str, source: manifest.Source, settings: ExampleSett
     jpegs: list[bytes] = []
 
     def keep(frame: np.ndarray) -> None:
-        small = decode.resize_short_side(frame, settings.short_side_px)
-        jpegs.append(decode.encode_jpeg(small, settings.jpeg_quality))
+        small = jpeg.resize_short_side(frame, settings.short_side_px)
+        jpegs.append(jpeg.encode(small, settings.jpeg_quality))
 
     is_frames = settings.kind == "frames"
     try:

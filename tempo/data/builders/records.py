@@ -18,7 +18,7 @@ from typing import Any
 import tqdm
 
 from tempo import files
-from tempo.data import decode, manifest, records
+from tempo.data import decode, jpeg, manifest, records
 from tempo.data.builders import examples, shards
 from tempo.errors import InputError, lookup
 
@@ -54,7 +54,7 @@ def build(
     *,
     kind: str = "frames",
     short_side_px: int = 256,
-    jpeg_quality: int = decode.JPEG_QUALITY,
+    jpeg_quality: int = jpeg.QUALITY,
     min_frames: int = decode.MIN_FRAMES,
     max_frames: int = decode.MAX_FRAMES,
     split_number: int = 1,

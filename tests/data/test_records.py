@@ -1,0 +1,134 @@
+"""Opening datasets, lazy frames, and reading them with TFDS alone."""
+
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tempo.data import pipeline, specs
+from tempo.errors import InputError
+
+
+@pytest.fixture
+def copy(frames_dir, tmp_path):
+    return shutil.copytree(frames_dir, tmp_path / "copy")
+
+
+def test_what_a_dataset_says_of_itself(frames_dir, encoded_dir):
+    frames, encoded = pipeline.open_records(frames_dir), pipeline.open_records(str(encoded_dir))
+    assert (frames.kind, encoded.kind) == ("frames", "encoded")
+    assert frames.class_names == ("Class0", "Class1", "Class2") and frames.num_classes == 3
+    assert frames.splits == ("train", "test")
+    assert [len(frames.split(s)) for s in frames.splits] == [10, 5]
+    assert frames.name == "records" and frames.short_side_px == 0
+    assert frames.manifest_sha256 != encoded.manifest_sha256
+    assert pipeline.is_complete(frames_dir) and not pipeline.is_complete(frames_dir / "x")
+
+
+@pytest.mark.parametrize("kind", ["frames_dir", "encoded_dir"])
+def test_frames_are_those_asked_for_in_any_order_and_shape(kind, request, tiny):
+    split = pipeline.open_records(request.getfixturevalue(kind)).split("train")
+    for row in (0, 3, 9):
+        record = split[row]
+        assert record.id == split.ids[row] and record.label == split.labels[row]
+        assert record.num_frames == split.manifest[row]["num_frames"] == 12 + row % 5
+        np.testing.assert_allclose(record.timestamps, np.arange(record.num_frames) / 25, atol=1e-6)
+        wanted = np.array([[7, 2], [2, 11]])
+        frames = record.decode(wanted)
+        assert frames.shape == (2, 2, 48, 64, 3)
+        np.testing.assert_array_equal(tiny.numbers(frames), wanted)
+
+
+def test_a_split_pickles_without_its_manifest(train):
+    other = pickle.loads(pickle.dumps(train))
+    assert other.ids == train.ids
+    np.testing.assert_array_equal(other[4].decode([3]), train[4].decode([3]))
+    assert len(pickle.dumps(train)) < 2000
+
+
+def test_rows_outside_a_split(train):
+    for row in (-1, 10):
+        with pytest.raises(IndexError):
+            train[row]
+
+
+def test_a_frame_that_is_not_there(train):
+    with pytest.raises(pipeline.RecordError, match=train.ids[0]):
+        train[0].decode([99])
+
+
+def test_a_misspelt_split(frames_dir):
+    with pytest.raises(InputError, match="Did you mean 'train'"):
+        pipeline.open_records(frames_dir).split("trian")
+
+
+def test_nothing_there_or_not_finished(tmp_path, copy):
+    with pytest.raises(InputError, match=r"no prepared dataset; run: python -m tempo\.prepare"):
+        pipeline.open_records(tmp_path / "nowhere")
+    (copy / "manifest.json").unlink()
+    (copy / ".build").mkdir()
+    with pytest.raises(InputError, match="an unfinished dataset"):
+        pipeline.open_records(copy)
+
+
+def test_damaged_files_are_noticed(copy):
+    shard = copy / "videos-train.array_record-00001-of-00003"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="00001-of-00003' is cut or changed"):
+        pipeline.open_records(copy)
+    shard.unlink()
+    with pytest.raises(InputError, match="00001-of-00003' is missing"):
+        pipeline.open_records(copy)
+    (copy / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json' is damaged"):
+        pipeline.open_records(copy)
+    (copy / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="has format 99"):
+        pipeline.open_records(copy)
+
+
+def test_flipped_bytes_inside_a_record_are_noticed(copy):
+    shard = copy / "videos-train.array_record-00000-of-00003"
+    data = bytearray(shard.read_bytes())
+    at = data.index(b"\xff\xd8\xff") + 200
+    data[at] ^= 0xFF
+    shard.write_bytes(bytes(data))
+    split = pipeline.open_records(copy).split("train")
+    with pytest.raises(pipeline.RecordError, match="cannot read record 0 of split 'train'"):
+        split[0]
+
+
+@pytest.mark.parametrize("kind", ["frames_dir", "encoded_dir"])
+def test_tfds_reads_them_without_tensorflow(kind, request):
+    """In a process of its own: other tests of the suite may have loaded anything."""
+    code = f"""
+import sys
+import tensorflow_datasets as tfds
+builder = tfds.builder_from_directory({str(request.getfixturevalue(kind))!r})
+assert builder.info.features["label"].names == ["Class0", "Class1", "Class2"]
+assert builder.info.splits["test"].num_examples == 5
+source = builder.as_data_source("train")
+assert len(source) == 10
+example = source[4]
+assert example["label"] == 1 and example["id"] == b"Class1/v_train_04.mp4", example
+assert example["num_frames"] == 16 == len(example["timestamps"])
+if "frames" in example:
+    assert len(example["frames"]) == 16 and example["frames"][0].shape == (48, 64, 3)
+else:
+    assert example["video"][4:8] == b"ftyp" and example["keyframes"].tolist() == [0, 5, 10, 15]
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_datasets():
+    assert specs.lookup("folder").label_kind == "single"
+    assert specs.lookup("tempobench_pairs").num_classes == 14
+    with pytest.raises(InputError, match="Did you mean 'tempobench_pairs'"):
+        specs.lookup("tempobench_pair")
+    with pytest.raises(InputError, match="label kind"):
+        specs.DatasetSpec(label_kind="many")
