@@ -51,22 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(split, clip: ClipSpec, threads: Sequence[int], args) -> list[dict]:
-    """One row per number of threads: clips per second, median, least and most of the rounds."""
-    rates: dict[int, list[float]] = {n: [] for n in threads}
-    first_s: dict[int, list[float]] = {n: [] for n in threads}
+    """One row per number of threads: clips per second, median, least and most of the rounds.
+
+    `cpu_ms_per_clip` is what this process's threads spent, so it says little of other programs on
+    the machine, and nothing of worker processes.
+    """
+    rounds = {n: [] for n in threads}
     for _ in range(args.rounds):
         for num_threads in threads:
-            rate, waited = _one_round(split, clip, num_threads, args)
-            rates[num_threads].append(rate)
-            first_s[num_threads].append(waited)
+            rounds[num_threads].append(_one_round(split, clip, num_threads, args))
+    columns = {n: list(zip(*seen, strict=True)) for n, seen in rounds.items()}
     return [
         {
             "benchmark": "input",
             "threads": n,
-            "clips_per_s": round(statistics.median(rates[n]), 1),
-            "clips_per_s_min": round(min(rates[n]), 1),
-            "clips_per_s_max": round(max(rates[n]), 1),
-            "first_batch_s": round(statistics.median(first_s[n]), 3),
+            "clips_per_s": round(statistics.median(columns[n][0]), 1),
+            "clips_per_s_min": round(min(columns[n][0]), 1),
+            "clips_per_s_max": round(max(columns[n][0]), 1),
+            "cpu_ms_per_clip": round(statistics.median(columns[n][1]), 2),
+            "first_batch_s": round(statistics.median(columns[n][2]), 3),
             "rounds": args.rounds,
             "seconds_per_round": args.seconds,
         }
@@ -74,8 +77,8 @@ def measure(split, clip: ClipSpec, threads: Sequence[int], args) -> list[dict]:
     ]
 
 
-def _one_round(split, clip: ClipSpec, num_threads: int, args) -> tuple[float, float]:
-    """Clips per second after the first batches, and seconds to the first."""
+def _one_round(split, clip: ClipSpec, num_threads: int, args) -> tuple[float, float, float]:
+    """Clips per second after the first batches, CPU ms per clip, and seconds to the first batch."""
     start = time.perf_counter()
     with pipeline.train_batches(
         split,
@@ -90,11 +93,12 @@ def _one_round(split, clip: ClipSpec, num_threads: int, args) -> tuple[float, fl
         waited = time.perf_counter() - start
         for _ in range(3):  # what had been made ahead must not count
             next(batches)
-        start, num_batches = time.perf_counter(), 0
+        cpu, start, num_clips = time.process_time(), time.perf_counter(), 0
         while (passed := time.perf_counter() - start) < args.seconds:
             next(batches)
-            num_batches += 1
-        return num_batches * args.batch / passed, waited
+            num_clips += args.batch
+        cpu_ms = 1e3 * (time.process_time() - cpu)
+        return num_clips / passed, cpu_ms / num_clips, waited
 
 
 def make_records(data_dir: str, size: str, kind: str) -> None:
