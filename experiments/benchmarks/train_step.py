@@ -1,0 +1,237 @@
+"""Speed and memory of one training step of a model.
+
+    python -m experiments.benchmarks.train_step --model slowonly_r50 --clip 8x112 --batch 4
+    python -m experiments.benchmarks.train_step --model slowonly_r50 --lowering plain
+
+Prints JSON. The step is jitted and donates its state: loss (with auxiliary heads at weight 0.5) and
+gradient, batch statistics, SGD with momentum, on one device and with data already there.
+"""
+
+import argparse
+import functools
+import resource
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+
+import tempo
+from experiments.benchmarks import report
+from tempo import trees
+
+# Dense peak of one device, TFLOP/s by (substring of the device kind, dtype); manufacturers' data
+# sheets. float32 on GPUs counts TF32 tensor cores, which jax uses by default there.
+DATA_SHEET_TFLOPS = {
+    ("H200", "bfloat16"): 989.0,
+    ("H200", "float32"): 494.0,
+    ("H100", "bfloat16"): 989.0,
+    ("H100", "float32"): 494.0,
+    ("A100", "bfloat16"): 312.0,
+    ("A100", "float32"): 156.0,
+    ("TPU v4", "bfloat16"): 275.0,
+    ("TPU v5 lite", "bfloat16"): 197.0,
+    ("TPU v5", "bfloat16"): 459.0,
+    ("TPU v6 lite", "bfloat16"): 918.0,
+}
+
+
+def main(argv=None) -> None:
+    """Runs the benchmark from the command line."""
+    args = _arguments(argv)
+    num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    model = tempo.create_model(
+        args.model,
+        num_classes=args.classes,
+        dtype=args.dtype,
+        lowering=args.lowering,
+        remat=args.remat,
+    )
+    shape = (args.batch, num_frames, side_px, side_px, 3)
+    row = {
+        "benchmark": "train_step",
+        "model": args.model,
+        "clip": args.clip,
+        "batch": args.batch,
+        "dtype": args.dtype,
+        "lowering": args.lowering,
+        "remat": args.remat,
+        **measure(model, shape, args.classes, args.steps),
+    }
+    row |= _work(args, shape, row["step_ms"]["median"] / 1e3)
+    report.emit({**row, **report.environment()}, args.out)
+
+
+def make_step(model, learning_rate: float = 0.01, momentum: float = 0.9):
+    """`(state, video, label) -> (state, loss)`; state is `(params, batch_stats, velocity, key)`."""
+
+    def step(state, video, label):
+        params, batch_stats, velocity, key = state
+        key, dropout = jax.random.split(key)
+
+        def loss_fn(params):
+            outputs, new = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                video,
+                train=True,
+                rngs={"dropout": dropout},
+                mutable=["batch_stats"],
+            )
+            loss = _cross_entropy(outputs["logits"], label)
+            for logits in outputs.get("aux_logits", ()):
+                loss += 0.5 * _cross_entropy(logits, label)
+            return loss, new["batch_stats"]
+
+        (loss, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradients)
+        params = jax.tree.map(lambda p, v: p - learning_rate * v, params, velocity)
+        return (params, batch_stats, velocity, key), loss
+
+    return step
+
+
+def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> dict:
+    """Times of the training step and of the forward pass in evaluation, and memory."""
+    video = jax.random.normal(jax.random.key(1), shape, jnp.float32)
+    label = jnp.arange(shape[0]) % num_classes
+    variables = _cheap_init(model, video)
+    params = variables["params"]
+    velocity = jax.tree.map(jnp.zeros_like, params)
+    state = (params, variables["batch_stats"], velocity, jax.random.key(2))
+
+    forward = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
+    forward_ms = _milliseconds(lambda: forward(variables, video), num_steps)
+
+    start = time.perf_counter()
+    step = jax.jit(make_step(model), donate_argnums=0).lower(state, video, label).compile()
+    compile_s = time.perf_counter() - start
+    losses = []
+
+    def turn():
+        nonlocal state
+        state, loss = step(state, video, label)
+        losses.append(loss)
+        return loss
+
+    step_ms = _milliseconds(turn, num_steps)
+    return {
+        "params": trees.count_params(params),
+        "compile_s": round(compile_s, 2),
+        "step_ms": step_ms,
+        "forward_ms": forward_ms,
+        "clips_per_s": round(shape[0] / step_ms["median"] * 1e3, 2),
+        "memory_mib": _memory(step),
+        "losses": [round(float(loss), 4) for loss in losses],
+    }
+
+
+def matmul_gflops(dtype, size: int | None = None) -> float:
+    """Speed of a large square matrix product on this device, GFLOP/s: best of seven."""
+    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
+    a = jnp.ones((size, size), dtype)
+    product = jax.jit(jnp.matmul)
+    return 2 * size**3 / (_milliseconds(lambda: product(a, a), 7)["min"] * 1e6)
+
+
+def _work(args, shape, step_s: float) -> dict:
+    """GFLOP of a step, and its share of the peak.
+
+    A multiply-add is 2 FLOP; the backward pass is counted as twice the forward one, so a step is 6
+    times the multiply-adds of the convolutions and matrix products (training, auxiliary heads
+    included, recomputation excluded); norms, activations and the optimizer count nothing.
+    """
+    model = tempo.create_model(args.model, num_classes=args.classes, lowering="plain")
+    video = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), video)
+    macs = trees.count_macs(
+        lambda v, x: model.apply(
+            v, x, train=True, rngs={"dropout": jax.random.key(0)}, mutable=["batch_stats"]
+        ),
+        variables,
+        video,
+    )
+    gflop = 6 * macs / 1e9
+    measured = matmul_gflops(args.dtype)
+    work = {
+        "gflop_per_step": round(gflop, 1),
+        "gflop_counted_as": "6 x forward multiply-adds of convolutions and matrix products",
+        "gflops": round(gflop / step_s, 1),
+        "matmul_gflops": round(measured, 1),
+        "share_of_matmul": round(gflop / step_s / measured, 3),
+    }
+    kind = jax.devices()[0].device_kind
+    for (name, dtype), tflops in DATA_SHEET_TFLOPS.items():
+        if name in kind and dtype == args.dtype:
+            work["share_of_data_sheet_peak"] = round(gflop / step_s / (tflops * 1e3), 3)
+            break
+    return work
+
+
+def _milliseconds(run, times: int) -> dict[str, float]:
+    """Median, minimum and maximum over `times` runs, after one that is not counted."""
+    jax.block_until_ready(run())
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        seconds.append(time.perf_counter() - start)
+    figures = {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
+    return {name: round(1e3 * s, 2) for name, s in figures.items()} | {"runs": times}
+
+
+def _memory(compiled) -> dict[str, float]:
+    """MiB: what XLA plans for the step, and what process and device have seen at most."""
+    mib = 2.0**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = {"process_peak": peak / mib}
+    plan = compiled.memory_analysis()
+    if plan is not None:
+        memory["step_arguments"] = plan.argument_size_in_bytes / mib
+        memory["step_temporaries"] = plan.temp_size_in_bytes / mib
+    stats = jax.devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        memory["device_peak"] = stats["peak_bytes_in_use"] / mib
+    return {name: round(value, 1) for name, value in memory.items()}
+
+
+def _cheap_init(model, video):
+    """Variables of plausible size without compiling the initialisation of a whole network."""
+    init = functools.partial(model.init, train=False)
+    shapes = jax.eval_shape(init, jax.random.key(0), video)
+    keys = iter(jax.random.split(jax.random.key(0), len(jax.tree.leaves(shapes))))
+
+    def leaf(name, s):
+        key = next(keys)
+        if name.endswith("kernel"):
+            fan_in = s.size // s.shape[-1]
+            return jax.random.normal(key, s.shape, s.dtype) * (2 / fan_in) ** 0.5
+        return jnp.full(s.shape, float(name.endswith(("scale", "var"))), s.dtype)
+
+    return trees.map_with_names(leaf, shapes)
+
+
+def _cross_entropy(logits, label):
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1).mean()
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.benchmarks.train_step", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--model", default="slowonly_r50", help="a preset of tempo.list_models()")
+    parser.add_argument("--clip", default="8x112", help="frames x side in pixels")
+    parser.add_argument("--batch", type=int, default=4, help="clips per step")
+    parser.add_argument("--classes", type=int, default=400)
+    parser.add_argument("--lowering", default="auto", help="auto, a backend, or one by name")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--remat", action="store_true", help="recompute the blocks' activations")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps, at least 5")
+    parser.add_argument("--out", help="also append the row to this JSONL file")
+    args = parser.parse_args(argv)
+    if args.steps < 5:
+        parser.error("--steps must be at least 5, fewer say nothing about the spread")
+    return args
+
+
+if __name__ == "__main__":
+    main()
