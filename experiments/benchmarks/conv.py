@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.conv --model slowonly_r50 --clip 8x112 --batch 4
 
 Prints one line per distinct convolution: how often the model has it and, per lowering, milliseconds
-forward / value and gradients; then, as JSON, these and the sums over the model for every lowering
-that suits all its convolutions, for `auto`, and for the best of each.
+forward / value and gradients (to the kernel only where the input is the video); then all as JSON.
+`--clock cpu` counts the process's CPU time, which other work on the machine disturbs less.
 """
 
 import argparse
@@ -29,10 +29,14 @@ def main(argv=None) -> None:
     shape = (args.batch, num_frames, side_px, side_px, 3)
     rows = []
     for (spec, x_shape), count in convolutions(args.model, shape).items():
+        if args.kind and spec.kernel_kind != args.kind:
+            continue
         times = {}
         for name, lowering in LOWERINGS.items():
             if lowering.suits(spec) and (not args.only or name in args.only.split(",")):
-                times[name] = measure(lowering.compute, spec, x_shape, args.dtype, args.runs)
+                times[name] = measure(
+                    lowering.compute, spec, x_shape, args.dtype, args.runs, args.clock
+                )
         row = {
             "kernel": "x".join(map(str, spec.kernel_size)),
             "strides": spec.strides,
@@ -56,6 +60,7 @@ def main(argv=None) -> None:
             "batch": args.batch,
             "dtype": str(args.dtype),
             "runs": args.runs,
+            "clock": args.clock,
             "statistic": "minimum",
             "convolutions": rows,
             **report.environment(),
@@ -88,7 +93,7 @@ def convolutions(model: str, shape: tuple[int, ...]) -> collections.Counter:
     return found
 
 
-def measure(compute, spec, x_shape, dtype, runs: int) -> tuple[float, float]:
+def measure(compute, spec, x_shape, dtype, runs: int, clock: str) -> tuple[float, float]:
     """Milliseconds of the forward pass, and of it with both gradients."""
     x = jax.random.normal(jax.random.key(0), x_shape, dtype)
     kernel = jax.random.normal(
@@ -99,19 +104,23 @@ def measure(compute, spec, x_shape, dtype, runs: int) -> tuple[float, float]:
 
     def both(x, kernel):
         y, pullback = jax.vjp(lambda x, k: compute(x, k, spec), x, kernel)
-        return y, pullback(y)
+        d_x, d_kernel = pullback(y)
+        return (y, d_kernel) if spec.in_features == 3 else (y, d_x, d_kernel)
 
     forward = jax.jit(lambda x, k: compute(x, k, spec))
-    return tuple(round(1e3 * _best(jax.jit(f), (x, kernel), runs), 2) for f in (forward, both))
+    return tuple(
+        round(1e3 * _best(jax.jit(f), (x, kernel), runs, clock), 2) for f in (forward, both)
+    )
 
 
-def _best(function, args, runs: int) -> float:
+def _best(function, args, runs: int, clock: str) -> float:
     jax.block_until_ready(function(*args))
     best = float("inf")
+    now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
     for _ in range(runs):
-        start = time.perf_counter()
+        start = now()
         jax.block_until_ready(function(*args))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, now() - start)
     return best
 
 
@@ -125,6 +134,8 @@ def _arguments(argv):
     parser.add_argument("--dtype", default="float32", type=jnp.dtype)
     parser.add_argument("--only", help="lowerings to measure, by comma; default all that suit")
     parser.add_argument("--runs", type=int, default=10, help="timed runs, the best counts")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
+    parser.add_argument("--kind", help="only kernels of this kind, such as temporal")
     parser.add_argument("--out", help="also append the row to this JSONL file")
     return parser.parse_args(argv)
 

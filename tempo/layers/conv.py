@@ -35,7 +35,7 @@ _ACCELERATOR = {
     ("full", "depthwise"): "shifted_products",
 }
 AUTO = {
-    "cpu": {**_ACCELERATOR, ("temporal", "dense"): "matmul_sum"},
+    "cpu": {**_ACCELERATOR, ("temporal", "dense"): "matmul_split"},
     "gpu": _ACCELERATOR,
     "tpu": _ACCELERATOR,
 }

@@ -56,8 +56,13 @@ class BatchNorm(nn.Module):
         parts = x.reshape((groups, x.shape[0] // groups, *x.shape[1:]))
         axes = tuple(range(1, parts.ndim - 1))
         wide = parts.astype(jnp.float32)
-        batch_mean = jnp.mean(wide, axes, keepdims=True)
-        batch_var = jnp.mean(jax.lax.square(wide - batch_mean), axes, keepdims=True)
+        # Both moments in one pass, about the running mean, so that a mean far from zero does not
+        # cancel the digits of the variance.
+        shifted = wide - mean.value
+        offset = jnp.mean(shifted, axes, keepdims=True)
+        batch_mean = offset + mean.value
+        batch_var = jnp.mean(jax.lax.square(shifted), axes, keepdims=True)
+        batch_var = jnp.maximum(batch_var - jax.lax.square(offset), 0.0)
         if not self.is_initializing():
             for running, batch in ((mean, batch_mean), (var, batch_var)):
                 new = jnp.mean(batch.reshape(groups, channels), 0)

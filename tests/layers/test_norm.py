@@ -76,8 +76,14 @@ def test_gradients_equal_those_of_the_definition(x):
 
 
 def test_large_mean_does_not_cancel_the_variance(x):
-    y, _ = apply(x + np.float32(1e4), use_running_average=False)
+    """Moments are taken about the running mean: no loss of digits once it is near."""
+    stats = {"mean": np.full(5, 9990.0, np.float32), "var": np.ones(5, np.float32)}
+    params = {"scale": np.ones(5, np.float32), "bias": np.zeros(5, np.float32)}
+    variables = {"params": params, "batch_stats": stats}
+    y, new = apply(x + np.float32(1e4), variables, use_running_average=False)
     np.testing.assert_allclose(y.std((0, 1, 2, 3)), 1.0, atol=0.01)
+    expected = 0.9 * 9990 + 0.1 * (x.mean((0, 1, 2, 3)) + 1e4)
+    np.testing.assert_allclose(new["batch_stats"]["mean"], expected, rtol=1e-6)
 
 
 def test_bfloat16_activations_keep_float32_statistics(x):

@@ -1,7 +1,9 @@
 """Max pools: ceil mode along time, explicit padding by -inf."""
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from tempo.layers import pooling
 
@@ -38,3 +40,20 @@ def test_max_pool_against_a_loop(window, strides, padding):
         cut = tuple(slice(i * s, i * s + k) for i, s, k in zip(index, strides, window, strict=True))
         expected[(slice(None), *index)] = padded[(slice(None), *cut)].max((1, 2, 3))
     np.testing.assert_array_equal(pooling.max_pool(x, window, strides, padding), expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "strides", "padding"),
+    [((1, 3, 3), (1, 2, 2), (0, 1, 1)), ((2, 3, 3), (2, 1, 2), (1, 0, 1))],
+)
+def test_gradient_of_max_pool_goes_to_the_first_maximum(window, strides, padding):
+    """As XLA's own windowed maximum does it, ties included."""
+    x = np.random.default_rng(0).integers(-3, 3, size=(2, 5, 6, 7, 3)).astype(np.float32)
+    gradients = []
+    for pool in (
+        lambda x: pooling.max_pool(x, window, strides, padding),
+        lambda x: nn.max_pool(x, window, strides, tuple((p, p) for p in padding)),
+    ):
+        y, pullback = jax.vjp(pool, x)
+        gradients.append(pullback(np.arange(y.size, dtype=np.float32).reshape(y.shape))[0])
+    np.testing.assert_array_equal(*gradients)
