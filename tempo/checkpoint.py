@@ -103,6 +103,11 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
 
+def exists(workdir: str) -> bool:
+    """Whether the workdir holds a finished checkpoint."""
+    return bool(_steps(os.path.join(workdir, "checkpoints")))
+
+
 def find(path: str) -> str:
     """The step folder that `path` means: itself, or the newest of a workdir or checkpoint folder.
 
@@ -118,11 +123,9 @@ def find(path: str) -> str:
     if _is_step(path):
         return path
     for folder in (os.path.join(path, "checkpoints"), path):
-        if os.path.isdir(folder):
-            steps = [s for s in os.listdir(folder) if s.isdigit()]
-            steps = [s for s in steps if _is_step(os.path.join(folder, s))]
-            if steps:
-                return os.path.join(folder, max(steps, key=int))
+        steps = _steps(folder)
+        if steps:
+            return os.path.join(folder, str(max(steps)))
     raise InputError(
         f"No checkpoint in {path!r}: it holds neither a step's `state` and `info` nor a "
         "`checkpoints` folder with finished steps."
@@ -164,6 +167,13 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(os.path.join(path, STATE), args=args)
     return {"params": restored[source], "batch_stats": restored.get("batch_stats", {})}
+
+
+def _steps(folder: str) -> list[int]:
+    if not os.path.isdir(folder):
+        return []
+    names = [name for name in os.listdir(folder) if name.isdigit()]
+    return [int(name) for name in names if _is_step(os.path.join(folder, name))]
 
 
 def _is_step(path: str) -> bool:

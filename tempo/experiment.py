@@ -10,9 +10,9 @@ import jax
 import ml_collections
 
 import tempo
-from tempo import files, models, recipe, sharding
+from tempo import checkpoint, files, models, recipe, sharding
 from tempo import task as tasks
-from tempo.data import embedded, pipeline, specs
+from tempo.data import device_ops, embedded, host_ops, pipeline, specs
 from tempo.errors import InputError
 from tempo.models import size
 
@@ -78,8 +78,10 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     r = recipe.from_config(tree)
     mesh = sharding.make_mesh(**r.mesh)
     sharding.check_batch_size("batch_size", r.batch_size, mesh, r.loop.accumulate_steps)
-    # The model is built twice: a wrong key must not wait until the data have been made.
+    # Built once more below; here so that a wrong key does not wait until the data have been made.
     models.create(2, **r.model)
+    host_ops.create(r.input.host_ops, r.input.size_px)
+    device_ops.create(r.input.device_ops, 2)
     records = embedded.open_or_make(r.data.dir, r.data.generate)
     return Experiment(
         config=tree,
@@ -92,13 +94,13 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
 
 
 def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
-    """Writes `config.json` into the workdir, or compares with the one that is there.
+    """Writes `config.json` into the workdir; if a run has begun there, compares first.
 
     Raises:
       InputError: the workdir holds a run of another config; the message names what differs.
     """
     path = os.path.join(workdir, "config.json")
-    if os.path.exists(path):
+    if checkpoint.exists(workdir) and os.path.exists(path):
         old, new = (_flatten(c) for c in (files.read_json(path), config))
         changed = sorted(
             key

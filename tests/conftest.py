@@ -1,12 +1,19 @@
 """Fixtures of the whole suite; tests see four CPU devices, so sharding is exercised everywhere."""
 
-import jax
-import pytest
+import os
 
-jax.config.update("jax_num_cpu_devices", 4)
+# Nearly all of the suite's time would be LLVM making code fast that runs for milliseconds.
+# In the environment, so that the commands that tests start have them too.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_workdir_leaks(tmp_path, monkeypatch):
-    """Each test runs in a folder of its own, so a relative path never lands in the tree."""
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """A relative path in a test never lands in the tree."""
     monkeypatch.chdir(tmp_path)

@@ -83,7 +83,9 @@ def test_each_dependency_has_an_owner(path):
     for name in imports(path):
         owners = OWNERS.get(name.split(".")[0])
         if owners is not None:
-            assert any(relative == o or (o.endswith("/") and relative.startswith(o)) for o in owners)
+            assert any(
+                relative == o or (o.endswith("/") and relative.startswith(o)) for o in owners
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

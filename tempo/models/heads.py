@@ -9,13 +9,13 @@ class PoolHead(nn.Module):
 
     Attributes:
       num_classes: K.
-      dropout: probability of dropping a pooled feature in training.
+      dropout_prob: probability of dropping a pooled feature in training.
       fully_convolutional: score every location and average the scores instead of the features.
         Equal without dropout; kept because public test code of TPN does it this way.
     """
 
     num_classes: int
-    dropout: float = 0.5
+    dropout_prob: float = 0.5
     fully_convolutional: bool = False
 
     @nn.compact
@@ -25,7 +25,7 @@ class PoolHead(nn.Module):
         axes = (1, 2, 3)
         if not self.fully_convolutional:
             x = x.mean(axes)
-        x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
+        x = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")(x)
         x = nn.Dense(
             self.num_classes,
             kernel_init=nn.initializers.normal(0.01),

@@ -79,7 +79,7 @@ class TPN(nn.Module):
       single_depth: for `source="res5"`: `sample` takes every alpha-th frame (the paper's words),
         `pool` max-pools like the other sources (what the released code would do).
       aux_levels: a name of `AUX_LEVELS`. The single-depth pyramid has no lower stage and no head.
-      aux_dropout: dropout of the auxiliary heads.
+      aux_dropout_prob: dropout of the auxiliary heads.
       features: channels of a level; None is half of res5's. Fusions have as many as res5.
       groups: of the temporal modulation and of the per-level fusion convolutions.
       act: a name of `conv.ACTIVATIONS`.
@@ -97,7 +97,7 @@ class TPN(nn.Module):
     temporal_modulation: bool = True
     single_depth: str = "sample"
     aux_levels: str = "second_top"
-    aux_dropout: float = 0.5
+    aux_dropout_prob: float = 0.5
     features: int | None = None
     groups: int = 32
     act: str = "relu"
@@ -232,7 +232,7 @@ class TPN(nn.Module):
         if self.source == "res5" or not (train or self.is_initializing()):
             return ()
         return tuple(
-            AuxHead(unit, self.num_classes, self.aux_dropout, name=f"aux_head_{i}")(
+            AuxHead(unit, self.num_classes, self.aux_dropout_prob, name=f"aux_head_{i}")(
                 inputs[i], train=train
             )
             for i in AUX_LEVELS[self.aux_levels](len(inputs))
@@ -281,10 +281,10 @@ class AuxHead(nn.Module):
 
     unit: Callable
     num_classes: int
-    dropout: float
+    dropout_prob: float
 
     @nn.compact
     def __call__(self, x, *, train: bool):
         """`[B,T,H,W,C]` -> logits `[B,K]` float32."""
         x = self.unit(2 * x.shape[-1], (1, 3, 3), (1, 2, 2), name="conv")(x)
-        return PoolHead(self.num_classes, self.dropout, name="head")(x, train=train)
+        return PoolHead(self.num_classes, self.dropout_prob, name="head")(x, train=train)

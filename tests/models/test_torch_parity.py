@@ -169,7 +169,7 @@ def make(variant, neck=None, **backbone):
         5,
         backbone={"variant": variant, "depths": BLOCKS, "width": 4, "shift_div": 8, **backbone},
         neck={"name": "tpn", "groups": GROUPS, **neck} if neck else None,
-        head={"dropout": 0.0},
+        head={"dropout_prob": 0.0},
     )
 
 
@@ -215,7 +215,7 @@ def test_pyramid_logits_by_flow(alphas, clip, random_variables):
 
 def test_gradients_and_statistics_of_a_training_step(clip, random_variables):
     """Main and auxiliary cross-entropy through batch norm in training, all the way to the stem."""
-    model = make("slowonly_r50", neck={"alphas": (4, 8), "aux_dropout": 0.0})
+    model = make("slowonly_r50", neck={"alphas": (4, 8), "aux_dropout_prob": 0.0})
     variables = random_variables(model, clip, train=False)
     labels = np.array([0, 3, 1])
 

@@ -1,0 +1,194 @@
+"""The optimizer step: randomness, accumulation, moving average, and what the devices exchange."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tempo import models, optim, sharding
+from tempo import state as states
+from tempo import task as tasks
+from tempo.train import make_step
+
+NUM_CLASSES = 5
+SHAPE = (8, 4, 32, 32, 3)
+MODEL = {
+    "backbone": {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4},
+    "neck": {"name": "tpn", "groups": 2, "aux_dropout_prob": 0.0},
+}
+
+
+def normalize(key, batch):
+    del key
+    return {**batch, "video": batch["video"] / 128.0 - 1}
+
+
+def batches(num_steps, seed=0):
+    """Clips of coarse patches with grain.
+
+    White noise alone would look alike to a network and starve its norms; patches alone would have
+    ties under the max pool, which rounding breaks one way or the other.
+    """
+    rng = np.random.default_rng(seed)
+    patches = rng.integers(0, 200, (num_steps, SHAPE[0], SHAPE[1], 4, 4, 3), np.uint8)
+    videos = patches.repeat(SHAPE[2] // 4, axis=3).repeat(SHAPE[3] // 4, axis=4)
+    videos += rng.integers(0, 56, videos.shape, np.uint8)
+    labels = rng.integers(0, NUM_CLASSES, (num_steps, SHAPE[0]), np.int32)
+    return [{"video": v, "label": k} for v, k in zip(videos, labels, strict=True)]
+
+
+def mesh_of(num_devices, model=1):
+    return jax.make_mesh(
+        (num_devices // model, model),
+        ("data", "model"),
+        axis_types=(jax.sharding.AxisType.Auto,) * 2,
+        devices=jax.devices()[:num_devices],
+    )
+
+
+SCHEDULE = optim.make_schedule(10, 5, 8, name="constant", base_lr=0.02)
+TX = optim.create(SCHEDULE, clip_norm=5.0)
+
+
+@functools.cache
+def initial_state(ema):
+    """On the host; the same for all variants of the network, which differ in no parameter."""
+    net = models.create(NUM_CLASSES, **MODEL)
+    init = jax.jit(lambda key: states.create(net, TX, key, (1, *SHAPE[1:]), ema=ema))
+    return jax.device_get(init(jax.random.key(0)))
+
+
+class Trainer:
+    """A jitted step on a mesh, and the state it starts from."""
+
+    def __init__(self, num_devices=1, *, rules=(), model=1, dropout=0.0, kwargs=None, **step):
+        mesh = mesh_of(num_devices, model)
+        net = models.create(NUM_CLASSES, **MODEL, head={"dropout_prob": dropout}, **(kwargs or {}))
+        state = initial_state("ema_decay" in step)
+        shardings = sharding.infer_shardings(state, mesh, rules)
+        self.state = jax.device_put(state, shardings)
+        task = tasks.create("single", NUM_CLASSES)
+        function = make_step(net, task, TX, SCHEDULE, normalize, **step)
+        replicated = sharding.replicated(mesh)
+        self.step = jax.jit(function, out_shardings=(shardings, replicated))
+        self.sharding = sharding.batch_sharding(mesh)
+
+    def run(self, data):
+        for batch in data:
+            self.state, metrics = self.step(self.state, sharding.to_global(batch, self.sharding))
+        return jax.device_get(self.state), jax.device_get(metrics)
+
+    def hlo(self, batch):
+        batch = sharding.to_global(batch, self.sharding)
+        return self.step.lower(self.state, batch).compile().as_text()
+
+
+def assert_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+def test_the_step_counts_learns_and_reports():
+    trainer = Trainer()
+    [batch] = batches(1)
+    _, first = trainer.run([batch])
+    state, last = trainer.run([batch] * 4)
+    assert state.step == 5
+    assert last["loss"] < first["loss"]
+    assert {"loss", "loss_main", "loss_aux", "lr", "grad_norm", "train_top1"} <= set(last)
+
+
+def test_dropout_depends_on_seed_and_step_alone():
+    data = batches(2)
+    trainer = Trainer(dropout=0.5, seed=1)
+    start = trainer.state
+    first, _ = trainer.run(data)
+    trainer.state = start
+    again, _ = trainer.run(data)
+    other, _ = Trainer(dropout=0.5, seed=2).run(data)
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    kernels = [s.params["head"]["fc"]["kernel"] for s in (first, other)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 1e-4
+
+
+def test_one_and_four_devices_agree_after_three_steps():
+    data = batches(3)
+    one, _ = Trainer(1).run(data)
+    four, _ = Trainer(4).run(data)
+    assert_close(four.params, one.params, atol=1e-5)
+    assert_close(four.batch_stats, one.batch_stats, atol=1e-5)
+
+
+def test_sharded_parameters_agree_too():
+    data = batches(3)
+    one, _ = Trainer(1).run(data)
+    trainer = Trainer(4, model=2, rules=[("kernel$", ("model",))])
+    kernel = trainer.state.params["backbone"]["stem_conv"]["kernel"]
+    assert not kernel.sharding.is_fully_replicated
+    sharded, _ = trainer.run(data)
+    assert_close(sharded.params, one.params, atol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+def test_data_parallel_devices_exchange_sums_only(accumulate_steps):
+    hlo = Trainer(4, accumulate_steps=accumulate_steps, dropout=0.5).hlo(batches(1)[0])
+    collectives = set(re.findall(r"\b(all-\w+|collective-\w+|reduce-scatter)(?:-start)?\(", hlo))
+    assert {c.removesuffix("-start") for c in collectives} == {"all-reduce"}
+
+
+def test_accumulation_is_one_step_with_as_many_norm_groups():
+    [batch] = batches(1)
+    accumulated, m1 = Trainer(accumulate_steps=2).run([batch])
+    # Micro-batches are every second clip, norm groups are neighbours.
+    order = np.r_[0:8:2, 1:8:2]
+    grouped, m2 = Trainer(kwargs={"norm_groups": 2}).run([{k: v[order] for k, v in batch.items()}])
+    np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-5)
+    assert_close(accumulated.params, grouped.params, atol=1e-5)
+    assert_close(accumulated.batch_stats, grouped.batch_stats, atol=1e-5)
+
+
+def test_batch_statistics_move_a_tenth_of_the_way():
+    trainer = Trainer()
+    before = jax.device_get(trainer.state)
+    [batch] = batches(1)
+    after, _ = trainer.run([batch])
+    video = normalize(None, {"video": jnp.float32(batch["video"])})["video"]
+    kernel = before.params["backbone"]["stem_conv"]["kernel"]
+    stem = jax.lax.conv_general_dilated(
+        video, kernel, (1, 2, 2), [(0, 0), (3, 3), (3, 3)],
+        dimension_numbers=("NTHWC", "THWIO", "NTHWC"),
+    )  # fmt: skip
+    old, new = (s.batch_stats["backbone"]["stem_norm"] for s in (before, after))
+    for name, statistic in (("mean", stem.mean((0, 1, 2, 3))), ("var", stem.var((0, 1, 2, 3)))):
+        expected = 0.9 * old[name] + 0.1 * statistic
+        np.testing.assert_allclose(new[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_moving_average_follows_and_is_evaluated():
+    trainer = Trainer(ema_decay=0.5)
+    before = jax.device_get(trainer.state)
+    after, _ = trainer.run(batches(1))
+    decay = 0.1  # min(0.5, (1 + 0) / (10 + 0))
+    expected = jax.tree.map(
+        lambda e, p: decay * e + (1 - decay) * p, before.ema_params, after.params
+    )
+    assert_close(after.ema_params, expected, rtol=1e-5, atol=1e-6)
+    assert after.eval_variables()["params"] is after.ema_params
+
+
+def test_bfloat16_keeps_float32_state_and_stays_close():
+    data = batches(2)
+    full, m32 = Trainer().run(data)
+    half, m16 = Trainer(kwargs={"dtype": "bfloat16"}).run(data)
+    assert {x.dtype for x in jax.tree.leaves(half.params)} == {np.dtype("float32")}
+    np.testing.assert_allclose(m16["loss"], m32["loss"], rtol=0.1)
+    del full
+
+
+def test_remat_changes_memory_not_numbers():
+    data = batches(1)
+    plain, _ = Trainer().run(data)
+    saved, _ = Trainer(kwargs={"remat": True}).run(data)
+    assert_close(saved.params, plain.params, atol=1e-5)
