@@ -162,7 +162,8 @@ class Batches:
         self.num_batches = len(dataset)
         self._make_batch = make_batch
         self._is_closed = False
-        if num_workers and worker_kind == "process":
+        self._in_processes = num_workers > 0 and worker_kind == "process"
+        if self._in_processes:
             self._iterator = iter(_in_processes(dataset, num_workers))
             return
         # The threads of grain only wait: a batch is filled by the threads of its maker.
@@ -177,11 +178,16 @@ class Batches:
         if self._is_closed:
             raise StopIteration
         try:
-            return next(self._iterator)
+            batch = next(self._iterator)
         except BaseException:
             # Past the end, or past a broken record: grain would go on with the batches after it.
             self.close()
             raise
+        if not self._in_processes:
+            return batch
+        # What processes send lies in shared memory: an open file per array for as long as anybody
+        # holds it. A copy costs little beside decoding and has no such strings.
+        return {key: np.array(value) for key, value in batch.items()}
 
     def close(self) -> None:
         """Ends the workers; the iterator gives nothing more. May be called again."""

@@ -28,6 +28,7 @@ def assert_equal(a, b):
     for x, y in zip(a, b, strict=True):
         assert x.keys() == y.keys()
         for key in x:
+            assert type(x[key]) is type(y[key]) is np.ndarray
             np.testing.assert_array_equal(x[key], y[key], err_msg=key)
 
 
