@@ -155,7 +155,7 @@ def test_mapping_and_preset_with_overrides_build_the_same_network():
         ({"name": "tsn_r50", "backbone": {"act": "rellu"}}, "Did you mean 'relu'"),
         ({"name": "tsn_r50", "backbone": {"temporal": "tms"}}, "Did you mean 'tsm'"),
         ({"name": "tsn_r50", "backbone": {"depths": (1, 1)}}, "depths needs one entry per stage"),
-        ({"name": "tsn_r50", "head": {"droput": 0.1}}, "Did you mean 'dropout'"),
+        ({"name": "tsn_r50", "head": {"dropout_prop": 0.1}}, "Did you mean 'dropout_prob'"),
         ({"name": "tsn_r50", "neck": {"flow": "cascade"}}, "neck needs a name"),
         ({"name": "tsn_r50", "dtype": "float16"}, "Unknown dtype 'float16'"),
         ({"name": "tsn_r50", "norm": "bach"}, "Did you mean 'batch'"),
