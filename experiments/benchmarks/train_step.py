@@ -126,11 +126,11 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> 
 
 
 def matmul_gflops(dtype, size: int | None = None) -> float:
-    """Speed of a large square matrix product on this device, GFLOP/s: best of seven."""
+    """Speed of a large square matrix product on this device, GFLOP/s: best of twenty."""
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     a = jnp.ones((size, size), dtype)
     product = jax.jit(jnp.matmul)
-    return 2 * size**3 / (_milliseconds(lambda: product(a, a), 7)["min"] * 1e6)
+    return 2 * size**3 / (_milliseconds(lambda: product(a, a), 20)["min"] * 1e6)
 
 
 def _work(args, shape, step_s: float) -> dict:
