@@ -11,7 +11,9 @@ import os
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
 from tempo import trees
@@ -39,7 +41,7 @@ class Checkpoints:
             keep.append(
                 preservation.BestN(get_metric_fn=best, n=1, keep_checkpoints_without_metrics=False)
             )
-        self._has_best = best is not None
+        self._best_metric = best_metric
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -60,7 +62,7 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """Step of the checkpoint with the best metric, or None."""
-        return self._manager.best_step() if self._has_best else None
+        return self._manager.best_step() if self._best_metric else None
 
     @property
     def latest_step(self) -> int | None:
@@ -76,14 +78,16 @@ class Checkpoints:
           step: number of finished steps.
           state: any tree of arrays; it is copied before this returns, so it may be donated next.
           info: anything JSON can hold.
-          metrics: of an evaluation at this step, for the choice of the best.
+          metrics: of evaluations at this step; without the one that decides the best, the
+            checkpoint is only one of the newest.
         """
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(
             **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(info)}
         )
-        self._manager.save(step, args=items, metrics=metrics, force=True)
+        is_ranked = self._best_metric in (metrics or {})
+        self._manager.save(step, args=items, metrics=metrics if is_ranked else None, force=True)
 
     def restore(self, abstract_state: Any, step: int | None = None) -> Any:
         """The state of `step` (the newest if None), with the shapes and shardings asked for.
@@ -140,6 +144,16 @@ def load_info(path: str) -> dict[str, Any]:
         return json.load(f)
 
 
+def load_arrays(path: str) -> dict[str, Any]:
+    """Every array of a step folder as numpy, whatever devices and hosts it was saved from."""
+    as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
+    args = ocp.args.PyTreeRestore(
+        restore_args=jax.tree.map(lambda _: as_numpy, _stored_shapes(path))
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        return reader.restore(os.path.join(path, STATE), args=args)
+
+
 def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     """What evaluation needs of a step folder: `params` and `batch_stats`.
 
@@ -181,9 +195,8 @@ def _is_step(path: str) -> bool:
 
 
 def _stored_shapes(path: str) -> Any:
-    with ocp.StandardCheckpointer() as reader:
-        metadata = reader.metadata(os.path.join(path, STATE))
-    return metadata.item_metadata.tree
+    # Of the handler, not of a Checkpointer, which warns that an item has no metadata of its own.
+    return ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / STATE).tree
 
 
 def _check_leaves(path: str, wanted: Any) -> None:

@@ -8,6 +8,7 @@ command again goes on where the run was cut. Exit status: 0 done (or stopped by 
 import os
 import sys
 
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -52,16 +53,17 @@ def main(argv: list[str]) -> int:
         raise InputError("--workdir is missing: the folder for everything the run writes.")
     if evaluating and not _CHECKPOINT.value:
         raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
-    if not evaluating and _CONFIG.value is None:
+    config = _config()
+    if not evaluating and config is None:
         raise InputError("--config is missing, for example --config configs/quickstart.py.")
     _start_processes()
     # Imported here so that --help and a wrong flag answer at once.
     from tempo import evaluate, train
 
     if evaluating:
-        evaluate.evaluate(_CONFIG.value, _WORKDIR.value, _CHECKPOINT.value)
+        evaluate.evaluate(config, _WORKDIR.value, _CHECKPOINT.value)
     else:
-        train.train(_CONFIG.value, _WORKDIR.value)
+        train.train(config, _WORKDIR.value)
     return 0
 
 
@@ -95,6 +97,15 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _complain(error: object, status: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return status
+
+
+def _config() -> ml_collections.ConfigDict | None:
+    """The config with its overrides; a file that does not load is found only on first use."""
+    config = _CONFIG.value
+    try:
+        return config if config is None else config.copy_and_resolve_references()
+    except OSError as e:
+        raise InputError(" ".join(str(e).split())) from None
 
 
 def _start_processes() -> None:
