@@ -23,8 +23,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.clip = {"num_frames": 8, "stride": 8, "sampling": "dense"}
     config.input = {
         "size_px": 224,
-        "host_ops": ({"name": "random_resized_crop"}, {"name": "flip"}),
-        "device_ops": ({"name": "normalize"},),
+        "host_ops": ("random_resized_crop", "flip"),
+        "device_ops": ("normalize",),
     }
     config.model = {
         "name": "tpn_slowonly_r50",

@@ -38,8 +38,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.clip = {"num_frames": 16, "stride": 4}
     config.input = {
         "size_px": 56,
-        "host_ops": ({"name": "random_crop"},),
-        "device_ops": ({"name": "normalize"},),
+        "host_ops": ("random_crop",),
+        "device_ops": ("normalize",),
     }
     config.model = {
         "backbone": {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4},

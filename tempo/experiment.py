@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -63,7 +63,7 @@ class Experiment:
             "class_names": list(self.records.class_names),
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
-            "device_ops": [dict(op) for op in self.recipe.input.eval_device_ops],
+            "device_ops": list(self.recipe.input.eval_device_ops),
             "versions": {"tempo": tempo.__version__, "jax": jax.__version__},
         }
 
@@ -80,8 +80,11 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     sharding.check_batch_size("batch_size", r.batch_size, mesh, r.loop.accumulate_steps)
     # Built once more below; here so that a wrong key does not wait until the data have been made.
     models.create(2, **r.model)
-    host_ops.create(r.input.host_ops, r.input.size_px)
     device_ops.create(r.input.device_ops, 2)
+    ops = host_ops.create(r.input.host_ops, r.input.size_px)
+    spec = specs.lookup(r.data.name)
+    if not spec.is_mirror_safe:
+        _refuse_mirroring(r, ops)
     records = embedded.open_or_make(r.data.dir, r.data.generate)
     return Experiment(
         config=tree,
@@ -89,8 +92,20 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
         mesh=mesh,
         records=records,
         model=models.create(records.num_classes, **r.model),
-        task=tasks.create(specs.lookup(r.data.name).label_kind, records.num_classes, **r.loss),
+        task=tasks.create(spec.label_kind, records.num_classes, **r.loss),
     )
+
+
+def _refuse_mirroring(r: recipe.Recipe, ops: Sequence[Any]) -> None:
+    """Raises `InputError` if clips would be mirrored, which can change their class here."""
+    places = [f"config.eval.{name}.crop" for name, e in r.eval.items() if e.view.crop == "ten"]
+    if any(isinstance(op, host_ops.Flip) for op in ops):
+        places.append("config.input.host_ops")
+    if places:
+        raise InputError(
+            f"{' and '.join(places)} would mirror videos, but a mirrored video of {r.data.name} "
+            "can belong to another class; leave out `flip` and the `ten` crop."
+        )
 
 
 def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:

@@ -28,6 +28,9 @@ from tempo import models, optim, sharding, task
 from tempo.errors import InputError, check_keys
 from tempo.types import ClipSpec, ViewSpec
 
+Op = str | Mapping[str, Any]
+"""A row of an op table: its name, or `{"name": ..., **arguments}`."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -64,16 +67,17 @@ class InputSettings:
     """
 
     size_px: int = 224
-    host_ops: tuple[Mapping[str, Any], ...] = (
-        {"name": "random_resized_crop"},
-        {"name": "flip"},
-    )
-    device_ops: tuple[Mapping[str, Any], ...] = ({"name": "normalize"},)
+    host_ops: tuple[Op, ...] = ("random_resized_crop", "flip")
+    device_ops: tuple[Op, ...] = ("normalize",)
 
     @property
-    def eval_device_ops(self) -> tuple[Mapping[str, Any], ...]:
+    def eval_device_ops(self) -> tuple[Op, ...]:
         """The device ops that are no augmentation."""
-        return tuple(op for op in self.device_ops if op["name"] == "normalize")
+        return tuple(
+            op
+            for op in self.device_ops
+            if (op if isinstance(op, str) else op["name"]) == "normalize"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

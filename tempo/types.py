@@ -43,8 +43,8 @@ class ClipSpec:
       stride: frames between two of them in a `dense` clip (tau); unused by `segments`.
       sampling: `dense` (T frames at a fixed stride) or `segments` (one frame from each of T equal
         parts of the video; TSN, arXiv 1608.00859).
-      short: what follows the last frame when the clip is longer than the video: `hold_last`
-        repeats it, `loop` starts over.
+      short: what follows when the clip is longer than the video: `hold_last` repeats the last
+        frame that the stride reached (the TPN release), `loop` starts over (mmaction2).
       fps: if above 0, `stride` counts frames of this rate and timestamps are used to find them,
         so that videos of different or variable frame rate agree; 0 counts stored frames.
     """

@@ -216,10 +216,17 @@ def refused(*flags, **kwargs):
         (["--config.data.dir=nowhere"], "nowhere"),
         (["--config.model.backbone.variant=slowonly_r05"], "Did you mean 'slowonly_r50'"),
         (["--config.model.neck.name=tpn", "--config.model.neck.flow=sideways"], "'sideways'"),
-        (["--config.model.neck.name=tpn", "--config.model.neck.source=res9"], "Unknown source.*'res9'"),
+        (
+            ["--config.model.neck.name=tpn", "--config.model.neck.source=res9"],
+            "Unknown source.*'res9'",
+        ),
         (["--config.model.neck.name=tpn", "--config.model.neck.alphas=(3,4)"], "alpha.*3.*4"),
         (["--config.eval.multi_view.split=tset"], "Did you mean 'test'"),
-        (["--config.input.host_ops=({'name':'random_corp'},)"], "Did you mean 'random_crop'"),
+        (["--config.input.host_ops=('random_corp',)"], "Did you mean 'random_crop'"),
+        (
+            ["--config.data.name=tempobench_pairs", "--config.input.host_ops=('flip',)"],
+            "config.input.host_ops would mirror videos",
+        ),
     ],
 )
 def test_bad_config_is_one_line_before_any_work(config, tmp_path, flags, message):

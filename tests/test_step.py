@@ -49,7 +49,7 @@ def mesh_of(num_devices, model=1):
     )
 
 
-SCHEDULE = optim.make_schedule(10, 5, 8, name="constant", base_lr=0.02)
+SCHEDULE = optim.make_schedule(10, 5, 8, name="constant", base_lr=0.005)
 TX = optim.create(SCHEDULE, clip_norm=5.0)
 
 

@@ -15,8 +15,8 @@ def get_config(arg=""):
     c.total_epochs = 4.0
     c.data = {"name": "folder", "dir": "DATA", "num_workers": 2}
     c.clip = {"num_frames": 4, "stride": 2}
-    c.input = {"size_px": 32, "host_ops": ({"name": "random_crop"},),
-               "device_ops": ({"name": "normalize"},)}
+    c.input = {"size_px": 32, "host_ops": ("random_crop",),
+               "device_ops": ("normalize",)}
     c.model = {"backbone": {"variant": "slowonly_r18", "depths": (1, 1, 1, 1), "width": 4},
                "neck": {}, "head": {"dropout_prob": 0.5}}
     c.loss = {}

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from tempo.evaluators import metrics
+
+SCORES = np.array([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.4, 0.5, 0.1], [0.1, 0.2, 0.7]])
+LABELS = np.array([0, 1, 0, 2])
+
+
+def test_top_k():
+    assert metrics.top_k(SCORES, LABELS, 1) == 0.5
+    assert metrics.top_k(SCORES, LABELS, 2) == 1.0
+    assert metrics.top_k(SCORES, LABELS, 5) == 1.0
+
+
+def test_constant_scores_earn_nothing():
+    assert metrics.top_k(np.ones((4, 3)), LABELS, 1) == 0.0
+
+
+def test_mean_class_weighs_classes_not_videos():
+    # Class 0: 1 of 2; class 1: 0 of 1; class 2: 1 of 1.
+    assert metrics.mean_class(SCORES, LABELS) == pytest.approx(0.5)
+    assert metrics.mean_class(SCORES[:3], LABELS[:3]) == pytest.approx(0.25)
+
+
+def test_bootstrap_interval_has_the_width_of_a_binomial():
+    correct = np.r_[np.ones(300), np.zeros(100)]
+    low, high = metrics.bootstrap_ci95(correct)
+    sigma = np.sqrt(0.75 * 0.25 / 400)
+    assert low == pytest.approx(0.75 - 1.96 * sigma, abs=0.006)
+    assert high == pytest.approx(0.75 + 1.96 * sigma, abs=0.006)
+    assert metrics.bootstrap_ci95(np.ones(5)) == [1.0, 1.0]
+    assert metrics.bootstrap_ci95(correct) == [low, high]
+
+
+def test_mean_average_precision_by_hand():
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    labels = np.array([[1, 0], [0, 0], [1, 0]])  # nobody has class 1
+    assert metrics.mean_average_precision(scores, labels) == pytest.approx((1 + 2 / 3) / 2)
