@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -40,10 +41,12 @@ def emit(row: dict[str, Any], out: str | None = None) -> None:
 
 
 def _command() -> str:
-    """The command line as typed, with `python -m` and without this machine's paths."""
+    """The command line as typed, with `python -m`, less `--out` and this machine's paths."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     program = f"-m {spec.name}" if spec else pathlib.Path(sys.argv[0]).name
-    return f"python {program} {shlex.join(sys.argv[1:])}".rstrip()
+    arguments = shlex.join(sys.argv[1:])
+    arguments = re.sub(r"(^| )--out[ =]\S+", "", arguments)
+    return f"python {program} {arguments}".rstrip()
 
 
 def _commit() -> str:
