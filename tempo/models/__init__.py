@@ -111,13 +111,21 @@ def create_model(name_or_config: str | Mapping[str, Any], num_classes: int, **ov
 
     Args:
       name_or_config: a row of `MODELS`, or arguments of `create`.
-      num_classes: K.
+      num_classes: K; a mapping may say it too, if it says the same.
       **overrides: arguments of `create`; they win over those of the mapping.
+
+    Raises:
+      InputError: as `create`, and if a mapping's `num_classes` is another number.
     """
     if isinstance(name_or_config, str):
         name_or_config = {"name": name_or_config}
     config = {**name_or_config, **overrides}
-    config.pop("num_classes", None)
+    told = config.pop("num_classes", num_classes)
+    if told != num_classes:
+        raise InputError(
+            f"The model's mapping says num_classes={told!r} and the call num_classes="
+            f"{num_classes!r}; give the same number or leave it out of the mapping."
+        )
     check_keys("model", [key for key in config if key != "name"], create)
     return create(num_classes, **config)
 

@@ -4,6 +4,7 @@ Sources: He et al., arXiv 1512.03385; stride on the 3x3 convolution as in torchv
 the slow pathway of arXiv 1812.03982; inflation is that of arXiv 1705.07750.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -46,21 +47,46 @@ INFLATED = {
 """Which convolutions of a block carry its temporal kernel, by `inflate_style` and `block`."""
 
 
-class BottleneckBlock(nn.Module):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions beside a shortcut; out = 4 x features.
+@dataclasses.dataclass(frozen=True)
+class BlockConv:
+    """One convolution of a residual block; a norm follows it, and between two of them `act`.
 
     Attributes:
-      features: channels of the first two convolutions.
+      side: extent along H and W, in elements; made by the block's `conv` if 1,
+        by its `conv_b` if more.
+      expansion: channels out, as a multiple of the block's `features`.
+      strided: it carries the block's spatial stride.
+    """
+
+    side: int
+    expansion: int = 1
+    strided: bool = False
+
+
+BLOCKS: dict[str, tuple[BlockConv, ...]] = {
+    "basic": (BlockConv(3, strided=True), BlockConv(3)),
+    "bottleneck": (BlockConv(1), BlockConv(3, strided=True), BlockConv(1, expansion=4)),
+}
+"""Convolutions of a block in order, by name; the block's output has the channels of the last."""
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with norms beside a shortcut: the identity, or a projection where shapes differ.
+
+    Attributes:
+      layout: a row of `BLOCKS`.
+      features: channels that the layout's expansions multiply.
       stride: spatial stride of the block.
       kernels_t: temporal extent of each convolution.
       conv, norm: factories; `norm` has `train` bound.
-      conv_b: factory of the 3x3 convolution.
+      conv_b: factory of the 3x3 convolutions.
       act: activation function.
       temporal: factory of the module on the input of conv1, or None.
       temporal_shortcut: put it on the input of the projection shortcut too.
       zero_init: start the last norm's scale at zero.
     """
 
+    layout: Sequence[BlockConv]
     features: int
     stride: int
     kernels_t: Sequence[int]
@@ -72,58 +98,29 @@ class BottleneckBlock(nn.Module):
     temporal_shortcut: bool = False
     zero_init: bool = False
 
-    expansion = 4
-
     @nn.compact
     def __call__(self, x):
-        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,4 features]`."""
+        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,features x the layout's last expansion]`."""
         shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
-        first, second, third = ((k, 1, 1) for k in self.kernels_t)
         space = (1, self.stride, self.stride)
-        y = self.conv(self.features, first, name="conv1")(shifted)
-        y = self.act(self.norm(name="norm1")(y))
-        y = self.conv_b(self.features, (second[0], 3, 3), space, name="conv2")(y)
-        y = self.act(self.norm(name="norm2")(y))
-        y = self.conv(self.features * self.expansion, third, name="conv3")(y)
-        y = self.norm(name="norm3", **_last_scale(self.zero_init))(y)
-        shortcut = shifted if self.temporal_shortcut else x
-        return self.act(y + _shortcut(self, x, shortcut, y.shape[-1]))
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, the first with the stride, beside a shortcut; out = features.
-
-    Attributes: those of `BottleneckBlock`; `conv_b` makes both convolutions.
-    """
-
-    features: int
-    stride: int
-    kernels_t: Sequence[int]
-    conv: Callable
-    norm: Callable
-    conv_b: Callable
-    act: Callable
-    temporal: Callable | None = None
-    temporal_shortcut: bool = False
-    zero_init: bool = False
-
-    expansion = 1
-
-    @nn.compact
-    def __call__(self, x):
-        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,features]`."""
-        shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
-        first, second = ((k, 3, 3) for k in self.kernels_t)
-        space = (1, self.stride, self.stride)
-        y = self.conv_b(self.features, first, space, name="conv1")(shifted)
-        y = self.act(self.norm(name="norm1")(y))
-        y = self.conv_b(self.features, second, name="conv2")(y)
-        y = self.norm(name="norm2", **_last_scale(self.zero_init))(y)
-        shortcut = shifted if self.temporal_shortcut else x
-        return self.act(y + _shortcut(self, x, shortcut, y.shape[-1]))
-
-
-BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
+        last = len(self.layout)
+        y = shifted
+        for i, (row, kernel_t) in enumerate(zip(self.layout, self.kernels_t, strict=True), start=1):
+            conv = self.conv if row.side == 1 else self.conv_b
+            y = conv(
+                self.features * row.expansion,
+                (kernel_t, row.side, row.side),
+                space if row.strided else (1, 1, 1),
+                name=f"conv{i}",
+            )(y)
+            scale = {"scale_init": nn.initializers.zeros} if self.zero_init and i == last else {}
+            y = self.norm(name=f"norm{i}", **scale)(y)
+            y = self.act(y) if i < last else y
+        if self.stride != 1 or x.shape[-1] != y.shape[-1]:
+            x = shifted if self.temporal_shortcut else x
+            x = self.conv(y.shape[-1], (1, 1, 1), space, name="conv_proj")(x)
+            x = self.norm(name="norm_proj")(x)
+        return self.act(y + x)
 
 
 class ResNet(nn.Module):
@@ -215,18 +212,17 @@ class ResNet(nn.Module):
         return features
 
     def _stage(self, x, stage: int, norm, act):
-        block = BLOCKS[self.block]
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         inflated = INFLATED[self.inflate_style][self.block]
         module = temporal.TEMPORAL[self.temporal]
         if module is not None:
             module = functools.partial(module, shift_div=self.shift_div)
-        if self.remat:
-            block = nn.remat(block)
         pattern = self.kernels_t[stage]
         pattern = (pattern,) if isinstance(pattern, int) else pattern
         for i in range(self.depths[stage]):
             kernel_t = pattern[i % len(pattern)]
             x = block(
+                layout=BLOCKS[self.block],
                 features=self.width * 2**stage,
                 stride=2 if stage > 0 and i == 0 else 1,
                 kernels_t=tuple(kernel_t if is_inflated else 1 for is_inflated in inflated),
@@ -240,16 +236,3 @@ class ResNet(nn.Module):
                 name=f"stage{stage + 1}_block{i + 1}",
             )(x)
         return x
-
-
-def _last_scale(zero_init: bool) -> dict[str, Any]:
-    return {"scale_init": nn.initializers.zeros} if zero_init else {}
-
-
-def _shortcut(block, x, projected, channels: int):
-    """The identity, or a strided 1x1 projection of `projected` where the shape changes."""
-    if block.stride == 1 and x.shape[-1] == channels:
-        return x
-    strides = (1, block.stride, block.stride)
-    y = block.conv(channels, (1, 1, 1), strides, name="conv_proj")(projected)
-    return block.norm(name="norm_proj")(y)

@@ -83,16 +83,27 @@ def test_neck_parameter_count_by_source_of_levels(source, count):
         ("slowonly_r50", 8, 256, 54.52),
         ("slowonly_r101", 8, 224, 85.41),
         ("tsn_r50", 8, 224, 32.70),
-        ("tpn_slowonly_r50", 8, 224, 41.740 + 8.536),
     ],
 )
 def test_multiply_adds(name, frames, side, gmacs):
-    neck = {"alphas": "equal"} if name.startswith("tpn") else None
-    model = models.create(400, name=name, neck=neck, lowering="plain")
-    video = jax.ShapeDtypeStruct((1, frames, side, side, 3), jnp.float32)
-    variables = shapes(name, 400)
-    macs = trees.count_macs(lambda v, x: model.apply(v, x, train=False), variables, video)
+    macs = multiply_adds(models.create(400, name=name, lowering="plain"), frames, side)
     assert macs / 1e9 == pytest.approx(gmacs, rel=1e-3)
+
+
+def test_multiply_adds_of_backbone_and_neck_alone():
+    """Res4 and res5, 8 frames of 224 px, one frame left of each level, no auxiliary head."""
+    model = models.create(400, name="tpn_slowonly_r50", neck={"alphas": "equal"}, lowering="plain")
+    backbone = multiply_adds(model.backbone, 8, 224)
+    neck = multiply_adds(model, 8, 224) - backbone - 2048 * 400  # less those of the head
+    assert backbone / 1e9 == pytest.approx(41.740, rel=1e-3)
+    assert neck / 1e9 == pytest.approx(8.536, rel=1e-3)
+
+
+def multiply_adds(module, frames, side):
+    """Of one clip at inference."""
+    video = jax.ShapeDtypeStruct((1, frames, side, side, 3), jnp.float32)
+    variables = jax.eval_shape(lambda v: module.init(jax.random.key(0), v, train=False), video)
+    return trees.count_macs(lambda v, x: module.apply(v, x, train=False), variables, video)
 
 
 @pytest.mark.parametrize(("num_frames", "side"), [(8, 224), (16, 224), (32, 224), (8, 256)])
@@ -176,6 +187,14 @@ def test_bad_arguments_are_refused_when_the_model_is_made(arguments, message):
 def test_unknown_argument_of_create_model_is_refused():
     with pytest.raises(tempo.InputError, match="model has no key 'loweringg'"):
         tempo.create_model({"name": "tsn_r50", "loweringg": "plain"}, num_classes=5)
+
+
+def test_number_of_classes_of_a_mapping_must_be_that_of_the_call():
+    config = {"backbone": TINY, "num_classes": 7}
+    assert tempo.create_model(config, num_classes=7).head.num_classes == 7
+    with pytest.raises(tempo.InputError, match="num_classes=7 and the call num_classes=5"):
+        tempo.create_model(config, num_classes=5)
+    assert config["num_classes"] == 7  # the caller's mapping is left as it was
 
 
 @pytest.mark.parametrize("num_classes", [0, -3, 2.5, "5"])

@@ -139,11 +139,12 @@ def test_reversed_clip_and_kernels_reverse_the_features(random_variables, clip):
 
 @pytest.mark.parametrize(("block", "last"), [("basic", "norm2"), ("bottleneck", "norm3")])
 def test_zero_init_makes_a_block_an_identity(block, last):
-    block = resnet.BLOCKS[block]
-    module = block(
-        features=8 // block.expansion,
+    layout = resnet.BLOCKS[block]
+    module = resnet.ResidualBlock(
+        layout=layout,
+        features=8 // layout[-1].expansion,
         stride=1,
-        kernels_t=(1,) * int(last[-1]),
+        kernels_t=(1,) * len(layout),
         conv=conv.Conv,
         conv_b=conv.Conv,
         norm=functools.partial(BatchNorm, use_running_average=True),
