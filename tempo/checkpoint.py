@@ -6,7 +6,8 @@ Orbax writes under another name and renames at the end, so a kill leaves the old
 """
 
 import json
-import operator
+import logging
+import math
 import os
 from typing import Any
 
@@ -20,6 +21,9 @@ from tempo import trees
 from tempo.errors import InputError
 
 STATE, INFO = "state", "info"
+
+# Orbax warns at every checkpoint that comes without an evaluation; most do, on purpose.
+logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in str(record.msg))
 
 
 class Checkpoints:
@@ -36,8 +40,12 @@ class Checkpoints:
         """
         self.directory = os.path.join(os.path.abspath(workdir), "checkpoints")
         keep = [preservation.LatestN(n=keep_latest)]
-        best = operator.itemgetter(best_metric) if best_metric else None
-        if best:
+
+        def best(metrics: dict[str, float]) -> float:
+            # Absent in checkpoints from before the evaluators were renamed.
+            return metrics.get(best_metric, -math.inf)
+
+        if best_metric:
             keep.append(
                 preservation.BestN(get_metric_fn=best, n=1, keep_checkpoints_without_metrics=False)
             )
@@ -47,7 +55,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation.AnyPreservationPolicy(keep),
                 # Has the metrics written beside the arrays, so the best is known after a restart.
-                best_fn=best,
+                best_fn=best if best_metric else None,
                 enable_async_checkpointing=True,
             ),
         )
@@ -88,6 +96,16 @@ class Checkpoints:
         )
         is_ranked = self._best_metric in (metrics or {})
         self._manager.save(step, args=items, metrics=metrics if is_ranked else None, force=True)
+
+    def load_info(self) -> dict[str, Any]:
+        """The `info` of the newest checkpoint."""
+        return load_info(os.path.join(self.directory, str(self.latest_step)))
+
+    def delete(self, step: int | None) -> None:
+        """Removes the checkpoint of `step` if there is one."""
+        self.wait()
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
 
     def restore(self, abstract_state: Any, step: int | None = None) -> Any:
         """The state of `step` (the newest if None), with the shapes and shardings asked for.
@@ -157,8 +175,8 @@ def load_arrays(path: str) -> dict[str, Any]:
 def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     """What evaluation needs of a step folder: `params` and `batch_stats`.
 
-    The moving average takes the place of the parameters where the run kept one. The optimizer's
-    arrays are not read.
+    The moving averages take their place where the run kept them. The optimizer's arrays are not
+    read.
 
     Args:
       path: a step folder.
@@ -168,10 +186,8 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
       InputError: the checkpoint is of another architecture; the message names leaves.
     """
     stored = _stored_shapes(path)
-    source = "ema_params" if stored.get("ema_params") else "params"
-    wanted = {source: abstract_variables["params"]}
-    if abstract_variables["batch_stats"]:
-        wanted["batch_stats"] = abstract_variables["batch_stats"]
+    prefix = "ema_" if stored.get("ema_params") else ""
+    wanted = {f"{prefix}{k}": v for k, v in abstract_variables.items() if v}
     _check_leaves(path, wanted)
     args = ocp.args.PyTreeRestore(
         item=wanted,
@@ -180,7 +196,7 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     )
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(os.path.join(path, STATE), args=args)
-    return {"params": restored[source], "batch_stats": restored.get("batch_stats", {})}
+    return {k: restored.get(f"{prefix}{k}", {}) for k in ("params", "batch_stats")}
 
 
 def _steps(folder: str) -> list[int]:

@@ -14,6 +14,18 @@ class InputError(ValueError):
     """
 
 
+class NonFiniteError(RuntimeError):
+    """Numbers that stopped being finite: a run that diverged. `tempo.main` exits with status 1.
+
+    Attributes:
+      bad_step: the checkpoint of this step, if there is one, is already spoilt; None if unknown.
+    """
+
+    def __init__(self, message: str, bad_step: int | None = None):
+        super().__init__(message)
+        self.bad_step = bad_step
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or the sorted choices if none is close; made to end a message."""
     choices = sorted(map(str, choices))

@@ -1,18 +1,19 @@
 """Evaluation: of a checkpoint alone, and the part of it that training shares."""
 
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import ml_collections
-from absl import logging
 
 from tempo import checkpoint, experiment, files, sharding
 from tempo.data import device_ops
 from tempo.errors import InputError
 from tempo.evaluators import multi_view
 from tempo.experiment import Experiment
+from tempo.progress import say
 from tempo.state import TrainState
 
 Evaluator = multi_view.MultiView
@@ -36,7 +37,10 @@ def evaluate(
     """
     path = checkpoint.find(checkpoint_path)
     info = checkpoint.load_info(path)
-    exp = experiment.create(info["config"] if config is None else config)
+    if config is None:
+        # As it was trained, but on the devices that are here.
+        config = {**info["config"], "mesh": {}}
+    exp = experiment.create(config)
     if list(exp.records.class_names) != info["class_names"]:
         raise InputError(
             f"Checkpoint {path!r} knows the classes {_some(info['class_names'])}, the dataset in "
@@ -44,7 +48,7 @@ def evaluate(
             "with the same classes in the same order."
         )
     evaluators = create_evaluators(exp, workdir)
-    experiment.announce(exp)
+    experiment.announce(exp, is_training=False)
     variables = _restore(exp, path)
     rows = [e.run(variables, info["step"]) for e in evaluators]
     write_results(workdir, rows)
@@ -56,6 +60,8 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
     r = exp.recipe
     preprocess = device_ops.create(r.input.eval_device_ops, exp.records.num_classes)
     predict = multi_view.make_predict(exp.model, preprocess, exp.mesh)
+    unit = sharding.batch_unit(exp.mesh)
+    like_training = -(-r.batch_size // unit) * unit
     return [
         Evaluator(
             name,
@@ -67,7 +73,7 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
             view=settings.view,
             split=settings.split,
             every_epochs=settings.every_epochs,
-            batch_size=settings.batch_size or r.batch_size,
+            batch_size=settings.batch_size or like_training,
             num_workers=r.data.num_workers,
             worker_kind=r.data.worker_kind,
             save_views=settings.save_views,
@@ -78,8 +84,8 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
 
 
 def best_metric(evaluators: list[Evaluator]) -> str:
-    """The metric that the best checkpoint is chosen by: the first periodic evaluator's top-1."""
-    return next((f"{e.name}/top1" for e in evaluators if e.is_periodic), "")
+    """The metric that the best checkpoint is chosen by: the first periodic evaluator's main one."""
+    return next((e.main_metric for e in evaluators if e.is_periodic), "")
 
 
 def finish(
@@ -105,16 +111,18 @@ def finish(
 
 
 def write_results(workdir: str, rows: list[dict[str, Any]]) -> None:
-    """Puts rows into `results.json`, in place of those of the same name and checkpoint; prints."""
+    """Puts rows into `results.json`, in place of older ones of the same kind; prints them.
+
+    Of the same kind are rows of one evaluator, protocol, dataset and checkpoint step.
+    """
     if not sharding.is_lead_process():
         return
     path = os.path.join(workdir, "results.json")
     old = files.read_json(path) if os.path.exists(path) else []
-    new = {(row["name"], row["checkpoint_step"]) for row in rows}
-    kept = [row for row in old if (row["name"], row["checkpoint_step"]) not in new]
-    files.write_json(path, kept + rows)
-    print(table(rows))
-    logging.info("Results are in %s", path)
+    identity = operator.itemgetter("name", "protocol", "manifest_sha256", "checkpoint_step")
+    new = {identity(row) for row in rows}
+    files.write_json(path, [row for row in old if identity(row) not in new] + rows)
+    say(f"{table(rows)}\nresults are in {path}")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

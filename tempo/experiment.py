@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,9 @@ from tempo.errors import InputError
 from tempo.models import size
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
-# fast, never the numbers.
+# fast, never the numbers. Sections as a whole, then single keys.
+FREE_SECTIONS = ("eval/", "mesh/")
 FREE_KEYS = (
-    "eval/",
-    "mesh/",
     "data/dir",
     "data/num_workers",
     "data/worker_kind",
@@ -53,8 +53,7 @@ class Experiment:
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
         """`[T,H,W,C]` of a training clip."""
-        size = self.recipe.input.size_px
-        return (self.recipe.clip.num_frames, size, size, 3)
+        return _clip_shape(self.recipe)
 
     def checkpoint_info(self) -> dict[str, Any]:
         """What is stored beside the arrays of a checkpoint."""
@@ -72,20 +71,24 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     """Checks the config, opens (or makes) its data and builds its model; computes nothing yet.
 
     Raises:
-      InputError: a config, dataset or device count that cannot be used.
+      InputError: a config, dataset or number of devices that cannot be used.
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     r = recipe.from_config(tree)
     mesh = sharding.make_mesh(**r.mesh)
-    sharding.check_batch_size("batch_size", r.batch_size, mesh, r.loop.accumulate_steps)
-    # Built once more below; here so that a wrong key does not wait until the data have been made.
-    models.create(2, **r.model)
-    device_ops.create(r.input.device_ops, 2)
-    ops = host_ops.create(r.input.host_ops, r.input.size_px)
     spec = specs.lookup(r.data.name)
+    ops = host_ops.create(r.input.host_ops, r.input.size_px)
+    device_ops.create(r.input.device_ops, 2)
     if not spec.is_mirror_safe:
         _refuse_mirroring(r, ops)
+    # Built and traced here too, so that what does not fit is found before the data are made.
+    models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
     records = embedded.open_or_make(r.data.dir, r.data.generate)
+    if spec.num_classes not in (0, records.num_classes):
+        raise InputError(
+            f"The records in {r.data.dir!r} have {records.num_classes} classes, but {r.data.name} "
+            f"has {spec.num_classes}; set config.data.name to what they are, or to 'folder'."
+        )
     return Experiment(
         config=tree,
         recipe=r,
@@ -94,6 +97,10 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
         model=models.create(records.num_classes, **r.model),
         task=tasks.create(spec.label_kind, records.num_classes, **r.loss),
     )
+
+
+def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
+    return (r.clip.num_frames, r.input.size_px, r.input.size_px, 3)
 
 
 def _refuse_mirroring(r: recipe.Recipe, ops: Sequence[Any]) -> None:
@@ -120,7 +127,9 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
         changed = sorted(
             key
             for key in old.keys() | new.keys()
-            if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+            if old.get(key) != new.get(key)
+            and not key.startswith(FREE_SECTIONS)
+            and key not in FREE_KEYS
         )
         if changed:
             what = "; ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed[:3])
@@ -134,8 +143,20 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
 
 
 def num_steps(experiment: Experiment) -> tuple[int, int]:
-    """(steps per epoch, steps of the whole run); an epoch drops the videos that fill no batch."""
+    """(steps per epoch, steps of the whole run); an epoch drops the videos that fill no batch.
+
+    Raises:
+      InputError: a batch that devices, norm groups or the number of videos do not allow.
+    """
     r = experiment.recipe
+    accumulate = r.loop.accumulate_steps
+    sharding.check_batch_size("batch_size", r.batch_size, experiment.mesh, accumulate)
+    groups = r.model.get("norm_groups", 1)
+    if r.batch_size // accumulate % groups:
+        raise InputError(
+            f"model.norm_groups={groups} does not divide the {r.batch_size // accumulate} clips "
+            f"of a forward pass (batch_size={r.batch_size}, accumulate_steps={accumulate})."
+        )
     videos = len(experiment.records.split(r.data.train_split))
     if videos < r.batch_size:
         raise InputError(
@@ -146,23 +167,24 @@ def num_steps(experiment: Experiment) -> tuple[int, int]:
     return steps_per_epoch, max(round(r.total_epochs * steps_per_epoch), 1)
 
 
-def announce(experiment: Experiment) -> None:
+def announce(experiment: Experiment, *, is_training: bool) -> None:
     """Prints, in the lead process, what is about to run on what."""
     if not sharding.is_lead_process():
         return
     r, records = experiment.recipe, experiment.records
-    steps_per_epoch, total_steps = num_steps(experiment)
     device = jax.devices()[0]
+    videos = ", ".join(f"{len(records.split(name))} in {name}" for name in records.splits)
     print(
         f"devices   {jax.device_count()} x {device.device_kind} ({device.platform}) in "
         f"{jax.process_count()} process(es), mesh {dict(experiment.mesh.shape)}\n"
-        f"data      {records.name}: {len(records.split(r.data.train_split))} videos to train on, "
-        f"{records.num_classes} classes, {records.kind} records, "
-        f"manifest {records.manifest_sha256[:12]}\n"
-        f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}\n"
-        f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch",
-        flush=True,
+        f"data      {records.name}: {records.num_classes} classes, videos: {videos}, "
+        f"{records.kind} records, manifest {records.manifest_sha256[:12]}\n"
+        f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}"
     )
+    if is_training:
+        steps_per_epoch, total_steps = num_steps(experiment)
+        print(f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch")
+    sys.stdout.flush()
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from tempo.errors import InputError
+from tempo.errors import InputError, NonFiniteError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -74,13 +74,11 @@ def run() -> None:
 
 
 def _guarded_main(argv: list[str]) -> int:
-    from tempo.watchdog import NonFiniteLossError
-
     try:
         return main(argv)
     except InputError as e:
         return _complain(e, 2)
-    except NonFiniteLossError as e:
+    except NonFiniteError as e:
         return _complain(e, 1)
 
 
@@ -88,10 +86,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
     """Absl's parser, with ml_collections' errors about keys and files in one line."""
     try:
         return flags.FLAGS(argv)
-    except (KeyError, AttributeError, ValueError, TypeError, OSError) as e:
-        sys.exit(_complain(" ".join(str(e).strip("\"'").split()), 2))
-    except flags.Error as e:
+    except KeyError as e:  # its text is the repr of its message
+        sys.exit(_complain(" ".join(str(e.args[0]).split()), 2))
+    except (AttributeError, ValueError, TypeError, OSError, flags.Error) as e:
         sys.exit(_complain(" ".join(str(e).split()), 2))
+    except SystemExit:  # --help: absl has printed it and calls that a failure
+        sys.exit(0)
 
 
 def _complain(error: object, status: int) -> int:

@@ -27,7 +27,7 @@ def create(
     weight_decay: float = 1e-4,
     decay_pattern: str = ".*",
     clip_norm: float = 0.0,
-    lr_multipliers: Mapping[str, float] | None = None,
+    lr_multipliers: Sequence[tuple[str, float]] = (),
     frozen_pattern: str = "",
 ) -> optax.GradientTransformation:
     """The gradient transformation.
@@ -43,8 +43,8 @@ def create(
         `adamw` the decoupled term.
       decay_pattern: which leaf names decay; `kernel$` leaves out biases and norms.
       clip_norm: limit of the global L2 norm of the gradient; 0 is no limit.
-      lr_multipliers: regular expression of leaf names -> factor on the learning rate; the first
-        match counts.
+      lr_multipliers: (regular expression of leaf names, factor on the learning rate) rows; the
+        first match counts.
       frozen_pattern: leaf names that are not trained; "" trains everything. They do not count in
         the gradient's norm.
     """
@@ -55,7 +55,7 @@ def create(
         freeze,
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         *((decay, rules) if name == "sgd" else (rules, decay)),
-        _multiply(lr_multipliers or {}),
+        _multiply(lr_multipliers),
         optax.scale_by_learning_rate(schedule),
         freeze,
     )
@@ -113,13 +113,23 @@ def make_schedule(
 
 
 def check(where: str, settings: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Raises `InputError` for unknown keys and for regular expressions that do not compile."""
+    """Raises `InputError` for unknown keys or names, and for patterns that do not compile."""
     check_keys(where, settings, function)
+    if "name" in settings:
+        table, what = (_RULES, "optimizer") if function is create else (_SCHEDULES, "schedule")
+        lookup(table, settings["name"], what)
     patterns = [settings.get(k, "") for k in ("decay_pattern", "frozen_pattern")]
-    for pattern in [*patterns, *settings.get("lr_multipliers", {})]:
+    try:
+        patterns += [pattern for pattern, _ in settings.get("lr_multipliers", ())]
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{where}.lr_multipliers must be (regular expression, factor) rows such as "
+            f"(('^head/', 10.0),); got {settings['lr_multipliers']!r}."
+        ) from None
+    for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as e:
+        except (TypeError, re.error) as e:
             raise InputError(f"{where}: {pattern!r} is not a regular expression ({e}).") from None
 
 
@@ -159,12 +169,12 @@ def _freeze(pattern: str) -> optax.GradientTransformation:
     return optax.masked(optax.set_to_zero(), lambda tree: trees.mask(tree, pattern))
 
 
-def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
+def _multiply(multipliers: Sequence[tuple[str, float]]) -> optax.GradientTransformation:
     if not multipliers:
         return optax.identity()
 
     def factor(name: str) -> float:
-        return next((f for pattern, f in multipliers.items() if re.search(pattern, name)), 1.0)
+        return next((f for pattern, f in multipliers if re.search(pattern, name)), 1.0)
 
     def update(updates, params=None):
         del params

@@ -11,11 +11,18 @@ import tqdm
 from tempo.types import Array
 
 
+def say(message: str) -> None:
+    """Prints a line in the lead process, above the bar if one is being drawn."""
+    if jax.process_index() == 0:
+        tqdm.tqdm.write(message)
+
+
 class Progress:
     """Counts steps, clips and waiting time; draws the bar. Use as a context manager.
 
-    `input_bound` is the share of wall time in which the device had run dry and the loop was still
-    waiting for its next batch. Waiting while the device is busy costs nothing and does not count.
+    `input_bound` is the share of wall time spent in waits for a batch at whose end the device had
+    nothing left to do: an upper bound of the time it stood idle for lack of input. A wait that the
+    device was busy through costs nothing and does not count.
     """
 
     def __init__(self, start_step: int, total_steps: int, batch_size: int, *, visible: bool):
@@ -37,6 +44,7 @@ class Progress:
         )
         self._batch_size = batch_size
         self._in_flight: list[Array] = []
+        self._is_first = True
         self._reset()
 
     def __enter__(self):
@@ -65,8 +73,13 @@ class Progress:
         self._in_flight.append(loss)
         if len(self._in_flight) > 2:
             jax.block_until_ready(self._in_flight.pop(0))
-        self._steps += 1
         self._bar.update()
+        if self._is_first:  # it compiles; the rates are those of the steps after it
+            self._is_first = False
+            jax.block_until_ready(loss)
+            self._reset()
+        else:
+            self._steps += 1
 
     def rates(self) -> dict[str, float]:
         """`clips_per_s` and `input_bound` (0 to 1) since the last call."""

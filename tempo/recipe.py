@@ -88,7 +88,8 @@ class LoopSettings:
       accumulate_steps: micro-batches whose gradients make one step. BatchNorm sees one micro-batch
         at a time, and the running statistics take the mean over them: the same as one step of a
         model with `norm_groups=accumulate_steps`.
-      ema_decay: of the moving average of the parameters, which evaluation then uses; 0 keeps none.
+      ema_decay: of the moving averages of parameters and statistics, which evaluation then uses; 0
+        keeps none.
       log_every_steps: interval of `metrics.jsonl` and of the check for a loss that is not finite.
       checkpoint_every_steps: interval of checkpoints; evaluations during training save too.
       keep_checkpoints: how many of the newest to keep, besides the best one.
@@ -101,7 +102,12 @@ class LoopSettings:
     keep_checkpoints: int = 2
 
     def __post_init__(self):
-        for name in ("accumulate_steps", "log_every_steps", "checkpoint_every_steps"):
+        for name in (
+            "accumulate_steps",
+            "log_every_steps",
+            "checkpoint_every_steps",
+            "keep_checkpoints",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"loop.{name} must be at least 1; got {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:
@@ -117,19 +123,37 @@ class EvalSettings:
       split: evaluated.
       every_epochs: interval during training; 0 evaluates at the end only.
       batch_size: videos per batch; 0 takes the training batch size.
-      save_views: whether the scores file holds every view's logits, not only their average.
+      save_views: whether the scores file holds every view's logits (`[N,V,K]`), not only their
+        mean.
     """
 
     view: ViewSpec
     split: str = "test"
     every_epochs: float = 0.0
     batch_size: int = 0
-    save_views: bool = True
+    save_views: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A checked config. Sections that feed a function of the library are kept as its keywords."""
+    """A checked config.
+
+    Attributes:
+      data: the section.
+      clip: the section.
+      input: the section.
+      model: keywords of `tempo.models.create`.
+      eval: evaluators by name.
+      seed: of initial values, data order, augmentation and dropout.
+      batch_size: clips of one step, over all devices.
+      total_epochs: length of the run.
+      loss: keywords of `tempo.task.create`.
+      optim: keywords of `tempo.optim.create`.
+      schedule: keywords of `tempo.optim.make_schedule`.
+      loop: the section.
+      mesh: keywords of `tempo.sharding.make_mesh`.
+      sharding_rules: of `tempo.sharding.infer_shardings`.
+    """
 
     data: DataSettings
     clip: ClipSpec
@@ -182,6 +206,7 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
     if scalars["total_epochs"] <= 0:
         raise InputError(f"total_epochs must be positive; got {scalars['total_epochs']}.")
+    sharding.check_rules(scalars["sharding_rules"])
     evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
     for name in ("data", "clip", "input", "loop"):
         check_keys(f"config.{name}", sections[name], SECTIONS[name])

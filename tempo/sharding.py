@@ -39,8 +39,34 @@ def make_mesh(*, data: int = -1, model: int = 1) -> Mesh:
     return jax.make_mesh((data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
 
 
+def batch_unit(mesh: Mesh) -> int:
+    """What a batch size must be a multiple of."""
+    return mesh.shape["data"]
+
+
+def process_slot(mesh: Mesh) -> tuple[int, int]:
+    """(i, n): this process feeds the i-th of n equal, contiguous parts of every batch.
+
+    Processes whose devices hold the same rows of the batch, because `model` spans them, share a
+    slot and must feed the same rows.
+
+    Raises:
+      InputError: this process's devices do not hold one contiguous part.
+    """
+    is_local = np.vectorize(lambda d: d.process_index == jax.process_index())(mesh.devices)
+    rows = np.flatnonzero(is_local.any(axis=1))
+    first, size = int(rows[0]), len(rows)
+    if rows[-1] - first + 1 != size or first % size or mesh.shape["data"] % size:
+        raise InputError(
+            f"Process {jax.process_index()} holds the rows {rows.tolist()} of the mesh's data axis "
+            f"of {mesh.shape['data']}, which are no equal share; choose mesh.model so that it "
+            "divides the devices of one process, or is a multiple of them."
+        )
+    return first // size, mesh.shape["data"] // size
+
+
 def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int = 1) -> None:
-    """Raises `InputError` unless `batch_size` splits evenly over devices, hosts and micro-batches.
+    """Raises `InputError` unless `batch_size` splits evenly over devices and micro-batches.
 
     Args:
       name: how the config calls the batch size.
@@ -48,7 +74,7 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int 
       mesh: of `make_mesh`.
       micro_batches: parts that gradients are accumulated over.
     """
-    unit = np.lcm(mesh.shape["data"], jax.process_count()) * micro_batches
+    unit = batch_unit(mesh) * micro_batches
     if batch_size < 1 or batch_size % unit:
         low = batch_size // unit * unit
         sizes = [str(s) for s in (low, low + unit) if s > 0]
@@ -69,6 +95,25 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Sharding of an array that every device holds whole."""
     return NamedSharding(mesh, P())
+
+
+def check_rules(rules: Rules) -> None:
+    """Raises `InputError` for a rule that is no (regular expression, axes of the mesh) pair."""
+    for rule in rules:
+        try:
+            pattern, spec = rule
+            re.compile(pattern)
+            unknown = [axis for axis in spec if axis not in ("data", "model", None)]
+        except (TypeError, ValueError, re.error) as e:
+            raise InputError(
+                f"sharding_rules: {rule!r} is no (regular expression, axes) pair ({e}); an example "
+                "is ('head/fc/kernel$', (None, 'model'))."
+            ) from None
+        if unknown:
+            raise InputError(
+                f"sharding_rules: {rule!r} names the axis {unknown[0]!r}; the mesh "
+                "has 'data' and 'model'."
+            )
 
 
 def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:

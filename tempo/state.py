@@ -23,6 +23,8 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics of the norms; empty for a model without.
       opt_state: of the optax transformation.
       ema_params: moving average of `params`, or None when not kept.
+      ema_batch_stats: that of `batch_stats`: the averaged parameters see other activations than
+        the trained ones do, so they need statistics averaged alike.
     """
 
     step: Array
@@ -30,11 +32,13 @@ class TrainState(flax.struct.PyTreeNode):
     batch_stats: Any
     opt_state: Any
     ema_params: Any = None
+    ema_batch_stats: Any = None
 
     def eval_variables(self) -> dict[str, Any]:
-        """Variables to evaluate with: the averaged parameters where they are kept."""
-        params = self.params if self.ema_params is None else self.ema_params
-        return {"params": params, "batch_stats": self.batch_stats}
+        """Variables to evaluate with: the moving averages where they are kept."""
+        if self.ema_params is None:
+            return {"params": self.params, "batch_stats": self.batch_stats}
+        return {"params": self.ema_params, "batch_stats": self.ema_batch_stats}
 
 
 def create(
@@ -52,20 +56,32 @@ def create(
       tx: optimizer.
       key: random key of the initial values.
       video_shape: `[B,T,H,W,C]`; the batch and the resolution do not matter for the parameters.
-      ema: whether to keep a moving average of the parameters.
+      ema: whether to keep moving averages.
     """
     variables = model.init(key, jnp.zeros(video_shape, jnp.float32), train=False)
-    params = variables["params"]
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=batch_stats,
         opt_state=tx.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+        ema_batch_stats=jax.tree.map(jnp.copy, batch_stats) if ema else None,
     )
 
 
-def update_ema(ema_params: Any, params: Any, step: Array, decay: float) -> Any:
-    """One step of the moving average; `decay` is approached from 0.1 so that early steps count."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda e, p: e * decay + p * (1 - decay), ema_params, params)
+def update_ema(state: TrainState, decay: float) -> TrainState:
+    """One step of the moving averages towards the state's own parameters and statistics.
+
+    `decay` is approached from 0.1, so that the averages leave the initial values behind early.
+    """
+    done = state.step - 1
+    decay = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
+
+    def towards(average, new):
+        return jax.tree.map(lambda a, n: a * decay + n * (1 - decay), average, new)
+
+    return state.replace(
+        ema_params=towards(state.ema_params, state.params),
+        ema_batch_stats=towards(state.ema_batch_stats, state.batch_stats),
+    )

@@ -13,8 +13,8 @@ import optax
 from tempo.errors import lookup
 from tempo.types import Array, Batch
 
-LABEL_KINDS = {"single": "softmax", "multi": "sigmoid"}
-"""Label kind of a dataset -> link function: one class index, or a multi-hot vector."""
+LINKS = {"single": "softmax", "multi": "sigmoid"}
+"""Label kind of a dataset (`tempo.types.LABEL_KINDS`) -> link function."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def create(
     """The task for a dataset's label kind (`single` or `multi`)."""
     return Task(
         num_classes=num_classes,
-        link=lookup(LABEL_KINDS, label_kind, "label kind"),
+        link=lookup(LINKS, label_kind, "label kind"),
         label_smoothing=label_smoothing,
         aux_weight=aux_weight,
     )

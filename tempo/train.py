@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
-from absl import logging
 
 from tempo import evaluate, experiment, optim, sharding
 from tempo import state as states
 from tempo.checkpoint import Checkpoints
 from tempo.data import device_ops, pipeline
+from tempo.errors import InputError, NonFiniteError
 from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
-from tempo.progress import Progress
+from tempo.progress import Progress, say
 from tempo.state import TrainState
 from tempo.task import Task
 from tempo.types import Array, Batch
@@ -41,7 +41,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
 
     Raises:
       InputError: before any long work, for a config, dataset or workdir that cannot be used.
-      tempo.watchdog.NonFiniteLossError: the loss or its gradient became NaN or infinite.
+      NonFiniteError: the loss, its gradient or the state became NaN or infinite.
     """
     exp = experiment.create(config)
     r = exp.recipe
@@ -49,8 +49,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     evaluators = evaluate.create_evaluators(exp, workdir)
     schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
     tx = optim.create(schedule, **r.optim)
+    experiment.announce(exp, is_training=True)
     experiment.claim_workdir(workdir, exp.config)
-    experiment.announce(exp)
 
     # The state is born sharded: its shapes are traced, then filled on the devices.
     def init(key: Array) -> TrainState:
@@ -79,15 +79,31 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     ) as checkpoints:
         # 1. Go on with this workdir's run. 2. Start from scratch.
         if checkpoints.latest_step is not None:
+            _check_same_data(exp, checkpoints.load_info())
             state = checkpoints.restore(sharding.as_abstract(shapes, shardings))
-            logging.info("Resumed at step %d of %d.", checkpoints.latest_step, total_steps)
+            say(f"resumed at step {int(state.step)} of {total_steps}")
         else:
             state = jax.jit(init, out_shardings=shardings)(init_key)
-        state, rows = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
+        try:
+            state, rows = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
+        except NonFiniteError as e:
+            checkpoints.delete(e.bad_step)
+            raise
+        if checkpoints.best_step is not None:
+            say(f"best checkpoint so far: step {checkpoints.best_step}")
 
     if int(state.step) < total_steps:
         return []
     return evaluate.finish(evaluators, state, workdir, done=rows)
+
+
+def _check_same_data(exp: Experiment, info: dict[str, Any]) -> None:
+    if info["manifest_sha256"] != exp.records.manifest_sha256:
+        raise InputError(
+            f"The run in this workdir was trained on the dataset {info['manifest_sha256'][:12]}, "
+            f"but {exp.recipe.data.dir!r} holds {exp.records.manifest_sha256[:12]}; give the "
+            "dataset it began with, or another --workdir."
+        )
 
 
 def _loop(
@@ -117,7 +133,7 @@ def _loop(
             with progress.waiting_for_input():
                 batch = next(batches)
             state, metrics = step_fn(state, sharding.to_global(batch, batch_sharding))
-            watch.add(step, metrics["loss"], metrics["grad_norm"], batch["id"])
+            watch.add(step, metrics, batch["id"])
             progress.step(metrics["loss"])
 
             last = step == total_steps
@@ -133,18 +149,19 @@ def _loop(
                 watch.check()
                 with progress.paused():
                     rows = {e.name: e.run(state.eval_variables(), step) for e in due}
-                scores = {f"{name}/top1": row["top1"] for name, row in rows.items()}
+                scores = {e.main_metric: rows[e.name][e.metric] for e in due}
                 if scores:
                     writer.write_scalars(step, scores)
                 checkpoints.save(step, state, {**info, "step": step}, scores)
             if stopping and not last:
-                logging.warning("Stopped after step %d; the same command goes on.", step)
+                say(f"stopped after step {step} and saved; the same command goes on")
                 break
     return state, rows
 
 
 def _batches(exp: Experiment, start: int, total_steps: int) -> Any:
     r = exp.recipe
+    process_index, process_count = sharding.process_slot(exp.mesh)
     return pipeline.train_batches(
         exp.records.split(r.data.train_split),
         clip=r.clip,
@@ -156,8 +173,8 @@ def _batches(exp: Experiment, start: int, total_steps: int) -> Any:
         num_steps=total_steps,
         num_workers=r.data.num_workers,
         worker_kind=r.data.worker_kind,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=process_index,
+        process_count=process_count,
     )
 
 
@@ -218,17 +235,16 @@ def make_step(
         grads, metrics, batch_stats = gradients(state, batch, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema_params = state.ema_params
-        if ema_decay:
-            ema_params = states.update_ema(ema_params, params, state.step, ema_decay)
-        metrics |= {"lr": schedule(state.step), "grad_norm": optax.tree.norm(grads)}
-        state = TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            ema_params=ema_params,
+        metrics |= {
+            "lr": schedule(state.step),
+            "grad_norm": optax.tree.norm(grads),
+            "state_norm": optax.tree.norm((params, batch_stats)),
+        }
+        state = state.replace(
+            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
+        if ema_decay:
+            state = states.update_ema(state, ema_decay)
         return state, metrics
 
     return step

@@ -17,6 +17,8 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 `id [B]` (strings) stays on the host: `tempo.sharding.to_global` leaves it out.
 """
 
+LABEL_KINDS = ("single", "multi")
+"""One class index per video, or a multi-hot vector."""
 CLIP_SAMPLINGS = ("dense", "segments")
 SHORT_POLICIES = ("hold_last", "loop")
 CLIP_STARTS = ("linspace", "ticks")
@@ -91,7 +93,7 @@ class ViewSpec:
         _check("clip_starts", self.clip_starts, CLIP_STARTS)
         _check("crop", self.crop, CROPS)
         _check("average", self.average, AVERAGES)
-        if self.size_px > self.short_side_px:
+        if self.crop != "full" and self.size_px > self.short_side_px:
             raise InputError(
                 f"A crop of size_px={self.size_px} does not fit frames resized to "
                 f"short_side_px={self.short_side_px}; lower one or raise the other."

@@ -8,11 +8,10 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from tempo.errors import NonFiniteError
 from tempo.types import Array
 
-
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names the step and the ids in its batch."""
+WATCHED = ("loss", "grad_norm", "state_norm")
 
 
 class LossWatch:
@@ -23,30 +22,35 @@ class LossWatch:
     """
 
     def __init__(self):
-        self._pending: list[tuple[int, tuple[Array, Array], Sequence[str]]] = []
+        self._pending: list[tuple[int, dict[str, Array], Sequence[str]]] = []
 
-    def add(self, step: int, loss: Array, grad_norm: Array, ids: Sequence[str]) -> None:
-        """Remembers a step's loss and gradient norm (device scalars) and its batch's ids.
+    def add(self, step: int, metrics: dict[str, Array], ids: Sequence[str]) -> None:
+        """Remembers a step's metrics (device scalars) and the ids of this process's batch.
 
-        The norm is watched too: a finite loss with a gradient that is not leaves parameters that
-        must not be saved.
+        Watched are `loss`, `grad_norm` and `state_norm`: a finite loss whose gradient or update is
+        not finite leaves a state that must not be saved.
         """
-        self._pending.append((step, (loss, grad_norm), ids))
+        self._pending.append((step, {name: metrics[name] for name in WATCHED}, ids))
 
     def check(self) -> None:
         """Waits for the remembered losses.
 
         Raises:
-          NonFiniteLossError: for the first step whose loss is not finite.
+          NonFiniteError: for the first step with a value that is not finite.
         """
         values = jax.device_get([values for _, values, _ in self._pending])
         pending, self._pending = self._pending, []
-        for (step, _, ids), (loss, grad_norm) in zip(pending, values, strict=True):
-            if not np.isfinite(loss) or not np.isfinite(grad_norm):
-                raise NonFiniteLossError(
-                    f"Step {step} had loss {loss} and gradient norm {grad_norm}; training stopped "
-                    "and the last good checkpoint is kept. Lower schedule.base_lr, set "
-                    f"optim.clip_norm, or look at the batch's videos: {', '.join(map(str, ids))}."
+        for (step, _, ids), found in zip(pending, values, strict=True):
+            if not all(np.isfinite(v) for v in found.values()):
+                where = f" of process {jax.process_index()}" if jax.process_count() > 1 else ""
+                raise NonFiniteError(
+                    f"Step {step} had loss {found['loss']}, gradient norm {found['grad_norm']} and "
+                    f"state norm {found['state_norm']}; training stopped and the last good "
+                    "checkpoint is kept. In a new workdir lower schedule.base_lr or set "
+                    f"optim.clip_norm; or look at the videos of the batch{where}: "
+                    f"{', '.join(map(str, ids))}.",
+                    # A state that gives no finite loss was spoilt by the step before.
+                    bad_step=step if np.isfinite(found["loss"]) else step - 1,
                 )
 
 

@@ -20,6 +20,7 @@ def make_state(value, *, ema=False, params=None):
         batch_stats={"norm": {"mean": jnp.full(2, float(value))}},
         opt_state=TX.init(params),
         ema_params=jax.tree.map(lambda p: -p, params) if ema else None,
+        ema_batch_stats={"norm": {"mean": jnp.full(2, 0.5)}} if ema else None,
     )
 
 
@@ -52,6 +53,24 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert steps(tmp_path) == [2, 4, 5]
     assert save(tmp_path, 6, 7, best_metric="top1") == 2  # known after a restart too
     assert steps(tmp_path) == [2, 6, 7]
+
+
+def test_another_metric_may_decide_after_a_restart(tmp_path):
+    save(tmp_path, 1, 2, metrics={1: 0.9, 2: 0.1}, best_metric="top1")
+    with checkpoint.Checkpoints(tmp_path, best_metric="val/top1") as checkpoints:
+        checkpoints.save(3, make_state(3), {}, {"val/top1": 0.2})
+        checkpoints.wait()
+        assert checkpoints.best_step == 3
+    assert steps(tmp_path) == [2, 3]
+
+
+def test_delete_takes_one_and_only_if_it_is_there(tmp_path):
+    save(tmp_path, 1, 2)
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.delete(2)
+        checkpoints.delete(7)
+        checkpoints.delete(None)
+    assert steps(tmp_path) == [1]
 
 
 def test_restores_every_array_with_its_sharding(tmp_path):
@@ -98,7 +117,7 @@ def test_load_variables_prefers_the_moving_average(tmp_path):
     wanted = abstract(evaluated(make_state(0)))
     variables = checkpoint.load_variables(checkpoint.find(tmp_path), wanted)
     np.testing.assert_array_equal(variables["params"]["head"]["kernel"], -5.0)
-    np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], 5.0)
+    np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], 0.5)
 
 
 def test_another_architecture_is_refused_by_leaf(tmp_path):

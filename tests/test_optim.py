@@ -78,7 +78,7 @@ def test_decay_pattern_and_multipliers_and_frozen_leaves():
         momentum=0.0,
         weight_decay=0.1,
         decay_pattern="kernel$",
-        lr_multipliers={"^head": 2.0},
+        lr_multipliers=(("^head", 2.0), ("head|body", 1.0)),
         frozen_pattern="^stem",
     )
     ours = run(tx, params, [zeros])
@@ -126,5 +126,11 @@ def test_warmup_longer_than_the_run():
 def test_bad_patterns_are_found_before_the_run():
     with pytest.raises(InputError, match="not a regular expression"):
         optim.check("config.optim", {"frozen_pattern": "("}, optim.create)
+    with pytest.raises(InputError, match="lr_multipliers must be"):
+        optim.check("config.optim", {"lr_multipliers": ("head", 2.0)}, optim.create)
+    with pytest.raises(InputError, match="Unknown optimizer 'sdg'. Did you mean 'sgd'"):
+        optim.check("config.optim", {"name": "sdg"}, optim.create)
+    with pytest.raises(InputError, match="Unknown schedule 'cosin'. Did you mean 'cosine'"):
+        optim.check("config.schedule", {"name": "cosin"}, optim.make_schedule)
     with pytest.raises(InputError, match="Did you mean 'momentum'"):
         optim.check("config.optim", {"momentun": 1}, optim.create)

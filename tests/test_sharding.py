@@ -47,6 +47,24 @@ def test_rules_meet_parameters_and_momentum_alike():
     assert found["odd"]["fc"]["kernel"].spec == P()  # 5 does not divide by 2
 
 
+@pytest.mark.parametrize(
+    "rules, message",
+    [
+        ([("kernel", ("modle",))], "names the axis 'modle'"),
+        ([("(", ("model",))], "no .regular expression, axes. pair"),
+        (["kernel"], "no .regular expression, axes. pair"),
+    ],
+)
+def test_bad_rules(rules, message):
+    with pytest.raises(InputError, match=message):
+        sharding.check_rules(rules)
+    sharding.check_rules([("kernel$", (None, "model"))])
+
+
+def test_one_process_feeds_all_of_the_batch():
+    assert sharding.process_slot(sharding.make_mesh(model=2)) == (0, 1)
+
+
 def test_to_global_shards_the_batch_and_leaves_strings_behind():
     mesh = sharding.make_mesh()
     batch = {"x": np.arange(8), "id": np.array(["a"] * 8), "name": np.array(["a"] * 8, object)}

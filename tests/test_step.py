@@ -171,11 +171,12 @@ def test_moving_average_follows_and_is_evaluated():
     before = jax.device_get(trainer.state)
     after, _ = trainer.run(batches(1))
     decay = 0.1  # min(0.5, (1 + 0) / (10 + 0))
-    expected = jax.tree.map(
-        lambda e, p: decay * e + (1 - decay) * p, before.ema_params, after.params
-    )
-    assert_close(after.ema_params, expected, rtol=1e-5, atol=1e-6)
-    assert after.eval_variables()["params"] is after.ema_params
+    for name in ("params", "batch_stats"):
+        old, new = getattr(before, name), getattr(after, name)
+        expected = jax.tree.map(lambda o, n: decay * o + (1 - decay) * n, old, new)
+        average = getattr(after, f"ema_{name}")
+        assert_close(average, expected, rtol=1e-5, atol=1e-6)
+        assert after.eval_variables()[name] is average
 
 
 def test_bfloat16_keeps_float32_state_and_stays_close():

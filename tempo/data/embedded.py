@@ -5,59 +5,50 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from absl import logging
 from jax.experimental import multihost_utils
 
 from tempo.data import pipeline, synthetic
 from tempo.data.builders import records as builder
 from tempo.errors import check_keys
 
+# Arguments of `make` that are not those of `synthetic.write_tempobench`.
+_OWN = ("kind", "short_side_px")
+
 
 def open_or_make(data_dir: str, generate: Mapping[str, Any]) -> pipeline.Records:
-    """The records in `data_dir`; made first if `generate` says how and nothing whole is there.
+    """The records in `data_dir`, made first if `generate` says how.
 
     Args:
-      data_dir: of the records. Rendered videos go to `<data_dir>_videos`.
+      data_dir: of the records. Rendered videos go to `<data_dir>_videos`; once they are gone, whole
+        records are taken as they are.
       generate: arguments of `make`; empty only opens.
 
     Raises:
-      InputError: nothing there and nothing to generate, or an unknown argument.
+      InputError: nothing to open, an unknown argument, or a dataset made with other arguments.
     """
     if generate:
-        check_keys("config.data.generate", generate, make)
-        if jax.process_index() == 0 and not pipeline.is_complete(data_dir):
+        check_keys("config.data.generate", generate, synthetic.write_tempobench, also=_OWN)
+        is_kept = pipeline.is_complete(data_dir) and not os.path.exists(_videos_dir(data_dir))
+        if jax.process_index() == 0 and not is_kept:
             make(data_dir, **generate)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("embedded dataset made")
     return pipeline.open_records(data_dir)
 
 
-def make(
-    data_dir: str,
-    *,
-    config: str = "pairs",
-    level: str = "easy",
-    num_train: int = 480,
-    num_test: int = 240,
-    num_frames: int = 64,
-    height_px: int = 96,
-    width_px: int = 128,
-    short_side_px: int = 0,
-    kind: str = "frames",
-    seed: int = 0,
-) -> None:
-    """Renders TempoBench (see `tempo.data.synthetic`) and builds its records."""
-    videos_dir = f"{os.path.normpath(data_dir)}_videos"
-    logging.info("Rendering TempoBench %s (%s) into %s", config, level, videos_dir)
-    synthetic.write_tempobench(
-        videos_dir,
-        config=config,
-        level=level,
-        num_train=num_train,
-        num_test=num_test,
-        num_frames=num_frames,
-        height_px=height_px,
-        width_px=width_px,
-        seed=seed,
-    )
+def make(data_dir: str, *, kind: str = "frames", short_side_px: int = 0, **tempobench: Any) -> None:
+    """Renders TempoBench and builds its records; leaves alone what is there already.
+
+    Args:
+      data_dir: of the records.
+      kind: of the records.
+      short_side_px: of the stored frames; 0 keeps their size.
+      **tempobench: arguments of `tempo.data.synthetic.write_tempobench`.
+    """
+    videos_dir = _videos_dir(data_dir)
+    synthetic.write_tempobench(videos_dir, **tempobench)
     builder.build(videos_dir, data_dir, kind=kind, short_side_px=short_side_px)
+
+
+def _videos_dir(data_dir: str) -> str:
+    return f"{os.path.normpath(data_dir)}_videos"

@@ -1,13 +1,12 @@
-"""What is known of a dataset by its name: splits, label kind, frame rate; `DATASETS` is the table.
+"""What is known of a dataset by its name and not written in its records; `DATASETS` is the table.
 
-A folder of videos needs no row of its own: `folder` takes classes and splits from its manifest.
+A folder of videos needs no row of its own: `folder` takes everything from its manifest.
 """
 
 import dataclasses
 
 from tempo import errors
-
-LABEL_KINDS = ("single",)
+from tempo.types import LABEL_KINDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,20 +14,14 @@ class DatasetSpec:
     """Facts about a dataset that its records do not carry.
 
     Attributes:
-      train_split: the split to train on.
-      eval_split: the split to evaluate on.
-      label_kind: `single` (one class per video).
+      label_kind: one of `tempo.types.LABEL_KINDS`.
       num_classes: K; 0 if the manifest decides.
-      fps: frame rate of the videos; 0 if they differ.
-      is_mirror_safe: whether a mirrored video keeps its label. Where it does not, leave out the
-        host op `flip` and crops with mirror images.
+      is_mirror_safe: whether a mirrored video keeps its label. Where it does not, the host op
+        `flip` and crops with mirror images are refused.
     """
 
-    train_split: str = "train"
-    eval_split: str = "test"
     label_kind: str = "single"
     num_classes: int = 0
-    fps: float = 0.0
     is_mirror_safe: bool = True
 
     def __post_init__(self):
@@ -38,11 +31,11 @@ class DatasetSpec:
 DATASETS = {
     "folder": DatasetSpec(),
     # Circles have a sense of rotation.
-    "tempobench_pairs": DatasetSpec(num_classes=14, fps=25.0, is_mirror_safe=False),
-    "tempobench_variance": DatasetSpec(num_classes=7, fps=25.0, is_mirror_safe=False),
+    "tempobench_pairs": DatasetSpec(num_classes=14, is_mirror_safe=False),
+    "tempobench_variance": DatasetSpec(num_classes=7, is_mirror_safe=False),
 }
 
 
 def lookup(name: str) -> DatasetSpec:
     """The row of a dataset; `InputError` with the nearest name if there is none."""
-    return errors.lookup(DATASETS, name, "dataset")
+    return errors.lookup(DATASETS, name, "dataset (config.data.name)")

@@ -17,10 +17,10 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """`[N]` booleans: is the label among the k highest scores? See `top_k`."""
+    """`[N]` booleans: is the label among the k highest scores? See `top_k`; NaN is never a hit."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
-    rank = np.sum(scores >= own, axis=1)  # counts the label itself
-    return rank <= k
+    rank = np.sum(~(scores < own), axis=1)  # counts the label itself
+    return (rank <= k) & np.isfinite(own[:, 0])
 
 
 def mean_class(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -8,11 +8,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from absl import logging
+import tqdm
 from jax.sharding import Mesh
 
 from tempo import files, sharding
 from tempo.data import pipeline
+from tempo.errors import NonFiniteError
 from tempo.evaluators import metrics
 from tempo.task import Task
 from tempo.types import Array, Batch, ClipSpec, ViewSpec
@@ -74,7 +75,7 @@ class MultiView:
           num_workers: of the reader.
           worker_kind: of the reader.
           save_views: store every view's logits.
-          scores_dir: where `<name>.npz` goes; "" stores nothing.
+          scores_dir: where `<name>.npz` goes, in place of an older one; "" stores nothing.
 
         Raises:
           InputError: unknown split, or a batch size that the devices do not divide.
@@ -86,6 +87,7 @@ class MultiView:
         self._split = records.split(split)
         self._split_name = split
         self._task = task
+        self._mesh = mesh
         self._sharding = sharding.batch_sharding(mesh)
         self._gather = jax.jit(lambda tree: tree, out_shardings=sharding.replicated(mesh))
         self._clip = clip
@@ -96,6 +98,16 @@ class MultiView:
         self._worker_kind = worker_kind
         self._save_views = save_views
         self._scores_dir = scores_dir
+
+    @property
+    def metric(self) -> str:
+        """Key of its rows that says how good a checkpoint is."""
+        return "top1" if self._task.link == "softmax" else "mean_average_precision"
+
+    @property
+    def main_metric(self) -> str:
+        """That metric's name among all evaluators' metrics."""
+        return f"{self.name}/{self.metric}"
 
     @property
     def is_periodic(self) -> bool:
@@ -116,6 +128,10 @@ class MultiView:
             if c.sampling == "dense"
             else f"{c.num_frames} segments"
         )
+        if c.fps:
+            frames += f" at {c.fps:g} fps"
+        if c.short != "hold_last":
+            frames += f", short videos {c.short}"
         size = "full frame" if v.crop == "full" else f"{v.size_px} px"
         return (
             f"{v.num_clips} clip(s) of {frames} ({v.clip_starts}) x {v.num_crops} crop(s) "
@@ -129,52 +145,73 @@ class MultiView:
           variables: `{"params", "batch_stats"}`.
           step: finished steps of the checkpoint.
         """
-        labels, logits, clips_per_s = self._score(variables)
-        probs = np.asarray(self._task.probs(logits))
-        if self._view.average == "probs":
-            scores = probs.mean(axis=1)
-        else:
-            scores = np.asarray(self._task.probs(logits.mean(axis=1)))
+        scores, clips_per_s = self._score(variables)
+        labels, probs = scores["label"], scores["probs"]
+        bad = ~np.isfinite(scores["logits"]).all(axis=1)
+        if bad.any():
+            some = ", ".join(self._split.ids[i] for i in np.flatnonzero(bad)[:3])
+            raise NonFiniteError(
+                f"eval.{self.name}: {bad.sum()} of {len(bad)} videos have scores that are not "
+                f"finite ({some}, ...); the weights of step {step} have diverged."
+            )
         if self._scores_dir and sharding.is_lead_process():
-            self._save(scores, labels, logits, step)
+            self._save(scores, step)
         return {
             "name": self.name,
             "split": self._split_name,
             "protocol": self.protocol,
             "num_videos": len(labels),
             "views": self._view.num_views,
-            **_accuracies(self._task, scores, labels),
+            **_accuracies(self._task, probs, labels),
             "clips_per_s": clips_per_s,
             "checkpoint_step": step,
             "dataset": self._records.name,
             "manifest_sha256": self._records.manifest_sha256,
         }
 
-    def _score(self, variables: Any) -> tuple[np.ndarray, np.ndarray, float]:
-        """(labels `[N]`, logits `[N,V,K]`, clips per second after the first batch)."""
-        count = len(self._split)
-        logits = np.zeros((count, self._view.num_views, self._task.num_classes), np.float32)
-        labels = np.zeros((count, *self._split.labels.shape[1:]), self._split.labels.dtype)
+    def _score(self, variables: Any) -> tuple[dict[str, np.ndarray], float]:
+        """Scores of all videos, and clips per second after the first batch, which compiles.
+
+        The scores are `label [N]`, `probs [N,K]`, the mean over the views `logits [N,K]` and, with
+        `save_views`, `view_logits [N,V,K]`.
+        """
+        count, num_classes = len(self._split), self._task.num_classes
+        shapes = {"probs": (num_classes,), "logits": (num_classes,)}
+        if self._save_views:
+            shapes["view_logits"] = (self._view.num_views, num_classes)
+        found = {name: np.zeros((count, *shape), np.float32) for name, shape in shapes.items()}
+        found["label"] = np.zeros_like(self._split.labels)
         seen = np.zeros(count, np.int32)
         marks = [(time.perf_counter(), 0)]
         for index, label, mask, batch_logits in self._predicted(variables):
-            rows = index[mask]
-            logits[rows] = np.stack([np.asarray(x) for x in batch_logits], axis=1)[mask]
-            labels[rows] = label[mask]
+            rows, logits = index[mask], batch_logits[mask]  # [b,V,K]
+            mean = logits.mean(axis=1)
+            if self._view.average == "probs":
+                probs = np.asarray(self._task.probs(logits)).mean(axis=1)
+            else:
+                probs = np.asarray(self._task.probs(mean))
+            values = {"probs": probs, "logits": mean, "view_logits": logits, "label": label[mask]}
+            for name, array in found.items():
+                array[rows] = values[name]
             np.add.at(seen, rows, 1)
-            marks.append((time.perf_counter(), marks[-1][1] + int(mask.sum())))
+            marks.append((time.perf_counter(), seen.sum()))
         if not np.all(seen == 1):
             raise RuntimeError(
                 f"{self.name}: {np.sum(seen == 0)} videos were not evaluated and "
                 f"{np.sum(seen > 1)} more than once; this is a bug in the reader."
             )
-        # The first batch compiles; it counts only if there is no other.
-        (t0, n0), (t1, n1) = marks[min(1, len(marks) - 2)], marks[-1]
-        return labels, logits, (n1 - n0) * self._view.num_views / max(t1 - t0, 1e-9)
+        (start, before), (end, after) = marks[min(1, len(marks) - 2)], marks[-1]
+        return found, float(after - before) * self._view.num_views / (end - start)
 
     def _predicted(self, variables: Any) -> Iterator[tuple[Any, ...]]:
-        """Batches as (index, label, mask, logits by view), one behind what the device works on."""
+        """(index, label, mask, logits `[b,V,K]`) by batch, one behind what the device works on."""
+        process_index, process_count = sharding.process_slot(self._mesh)
         pending = None
+
+        def fetched():
+            *facts, views = pending
+            return *(np.asarray(fact) for fact in facts), np.stack(jax.device_get(views), axis=1)
+
         with pipeline.eval_batches(
             self._split,
             clip=self._clip,
@@ -182,10 +219,17 @@ class MultiView:
             batch_size=self._batch_size,
             num_workers=self._num_workers,
             worker_kind=self._worker_kind,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            process_index=process_index,
+            process_count=process_count,
         ) as batches:
-            for batch in batches:
+            for batch in tqdm.tqdm(
+                batches,
+                total=batches.num_batches,
+                desc=self.name,
+                unit="batch",
+                leave=False,
+                disable=not sharding.is_lead_process(),
+            ):
                 views = [
                     self._predict(
                         variables,
@@ -198,27 +242,23 @@ class MultiView:
                 facts = {k: batch[k] for k in ("index", "label", "mask")}
                 facts = self._gather(sharding.to_global(facts, self._sharding))
                 if pending is not None:
-                    yield pending
-                pending = (*(np.asarray(facts[k]) for k in ("index", "label", "mask")), views)
+                    yield fetched()
+                pending = (facts["index"], facts["label"], facts["mask"], views)
         if pending is not None:
-            yield pending
+            yield fetched()
 
-    def _save(self, scores: np.ndarray, labels: np.ndarray, logits: np.ndarray, step: int) -> None:
+    def _save(self, scores: dict[str, np.ndarray], step: int) -> None:
         path = os.path.join(self._scores_dir, f"{self.name}.npz")
-        views = {"view_logits": logits} if self._save_views else {}
         with files.replacing(path, "wb") as f:
-            np.savez_compressed(
+            np.savez(
                 f,
                 id=np.asarray(self._split.ids),
-                label=labels,
-                probs=scores,
                 class_names=np.asarray(self._records.class_names),
                 checkpoint_step=step,
                 protocol=self.protocol,
                 manifest_sha256=self._records.manifest_sha256,
-                **views,
+                **scores,
             )
-        logging.info("Scores of %d videos are in %s", len(labels), path)
 
 
 def _accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -17,6 +17,13 @@ def test_constant_scores_earn_nothing():
     assert metrics.top_k(np.ones((4, 3)), LABELS, 1) == 0.0
 
 
+def test_nan_scores_earn_nothing():
+    scores = np.full((4, 3), np.nan)
+    assert metrics.top_k(scores, LABELS, 1) == metrics.top_k(scores, LABELS, 5) == 0.0
+    others = np.where(np.eye(3)[LABELS].astype(bool), 0.5, np.nan)
+    assert metrics.top_k(others, LABELS, 1) == 0.0
+
+
 def test_mean_class_weighs_classes_not_videos():
     # Class 0: 1 of 2; class 1: 0 of 1; class 2: 1 of 1.
     assert metrics.mean_class(SCORES, LABELS) == pytest.approx(0.5)

@@ -8,7 +8,7 @@ import pytest
 from tempo import sharding
 from tempo import task as tasks
 from tempo.data import pipeline
-from tempo.errors import InputError
+from tempo.errors import InputError, NonFiniteError
 from tempo.evaluators.multi_view import MultiView
 from tempo.types import ClipSpec, ViewSpec
 from tests import tiny
@@ -40,6 +40,7 @@ def evaluator(records, tmp_path, batch_size=4, **view):
         view=ViewSpec(short_side_px=36, size_px=32, **view),
         batch_size=batch_size,
         scores_dir=str(tmp_path),
+        save_views=True,
     )
 
 
@@ -82,6 +83,12 @@ def test_logits_are_those_of_the_views(records, tmp_path):
     for v in range(6):
         expected = predict(VARIABLES, batch["video"][:, v])
         np.testing.assert_allclose(saved["view_logits"][:, v], expected, rtol=1e-4)
+
+
+def test_weights_that_diverged_are_no_result(records, tmp_path):
+    with pytest.raises(NonFiniteError, match="11 of 11 videos .* weights of step 5"):
+        evaluator(records, tmp_path).run({"weights": jnp.full(7, jnp.nan)}, 5)
+    assert not list(tmp_path.iterdir())
 
 
 def test_due_by_epochs_and_at_the_end(records, tmp_path):
