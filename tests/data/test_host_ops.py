@@ -43,6 +43,33 @@ def test_ten_crops_of_256x340():
     np.testing.assert_array_equal(views[5:], views[:5, :, :, ::-1])
 
 
+# (top, left, mirrored) of each window of 32 px in a frame of 40 x 60, in no order.
+WINDOWS = {
+    "three": [(4, 14, False), (4, 0, False), (4, 28, False)],
+    "ten": [
+        (y, x, mirrored)
+        for mirrored in (True, False)
+        for y, x in ((4, 14), (0, 0), (8, 28), (8, 0), (0, 28))
+    ],
+}
+
+
+@pytest.mark.parametrize("crop", WINDOWS)
+def test_views_are_these_windows_and_their_mean_knows_no_order(crop):
+    clip = rng().integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+    windows = [clip[:, y : y + 32, x : x + 32] for y, x, _ in WINDOWS[crop]]
+    windows = [
+        w[:, :, ::-1] if mirrored else w
+        for w, (_, _, mirrored) in zip(windows, WINDOWS[crop], strict=True)
+    ]
+    views = host_ops.crop_views(clip, crop, 32)
+    assert len({v.tobytes() for v in views}) == len(views) == len(windows)
+    assert {v.tobytes() for v in views} == {w.tobytes() for w in windows}
+    shuffled = views[rng(1).permutation(len(views))]
+    for order in (views, shuffled):  # sums of whole numbers are exact
+        np.testing.assert_array_equal(order.mean(0), np.mean(windows, 0))
+
+
 def test_centre_and_full_views():
     clip = clip_of(40, 60)
     assert corners(host_ops.crop_views(clip, "center", 32)) == [(4, 14)]

@@ -1,5 +1,6 @@
 """The command: exit status, one line per error, a count of what was refused."""
 
+import json
 import subprocess
 import sys
 
@@ -33,6 +34,17 @@ def test_a_refused_video_is_status_1_and_counted(own_tree, tmp_path, capsys):
         assert status == 1
         assert "14 videos accepted" in said.out and "1 refused: 1 empty_file" in said.out
     assert pipeline.open_records(tmp_path / "out").kind == "encoded"
+
+
+def test_the_command_refuses_a_video_of_one_frame(own_tree, tmp_path, tiny):
+    tiny.write_video(own_tree / "videos" / "Class0" / "v_train_00.mp4", 1)
+    command = [sys.executable, "-m", "tempo.prepare", "--videos", own_tree, "--out"]
+    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "14 videos accepted" in done.stdout and "1 refused: 1 too_few_frames" in done.stdout
+    (row,) = json.loads((tmp_path / "out" / "rejected.json").read_text())
+    assert row["reason"] == "too_few_frames:1<2"
+    assert row["id"] == "Class0/v_train_00.mp4"
 
 
 def test_strict_with_a_refused_video_is_status_2(own_tree, tmp_path, capsys):
