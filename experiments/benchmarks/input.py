@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         threads = [int(n) for n in args.threads.split(",")]
         for row in measure(split, clip, threads, args):
             row |= _about(records, split, args)
-            report.emit(row | report.environment(), args.out)
+            report.emit(row | report.environment(with_devices=False), args.out)
     except InputError as error:
         print(f"experiments.benchmarks.input: {error}", file=sys.stderr)
         return 2

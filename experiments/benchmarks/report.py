@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -15,18 +14,18 @@ from typing import Any
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "av", "simplejpeg", "array_record")
 
 
-def environment() -> dict[str, Any]:
+def environment(*, with_devices: bool = True) -> dict[str, Any]:
     """Facts that a reader needs to repeat the run.
 
-    jax's devices are listed only if the caller has imported jax, so that a benchmark of the input
-    pipeline starts no accelerator.
+    Args:
+      with_devices: list jax's devices, which starts them; False for what uses none.
     """
     return {
         "command": _command(),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
-        "hardware": _hardware(),
+        "hardware": _hardware(with_devices),
     }
 
 
@@ -41,12 +40,24 @@ def emit(row: dict[str, Any], out: str | None = None) -> None:
 
 
 def _command() -> str:
-    """The command line as typed, with `python -m`, less `--out` and this machine's paths."""
+    """The command line as typed, with `python -m`, less `--out` and this machine's folders."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     program = f"-m {spec.name}" if spec else pathlib.Path(sys.argv[0]).name
-    arguments = shlex.join(sys.argv[1:])
-    arguments = re.sub(r"(^| )--out[ =]\S+", "", arguments)
-    return f"python {program} {arguments}".rstrip()
+    arguments = []
+    given = iter(sys.argv[1:])
+    for argument in given:
+        if argument == "--out":
+            next(given, None)
+        elif not argument.startswith("--out="):
+            arguments.append(_without_folder(argument))
+    return f"python {program} {shlex.join(arguments)}".rstrip()
+
+
+def _without_folder(argument: str) -> str:
+    """An absolute path, also behind `--flag=`, becomes its last name; all else stays as it is."""
+    flag, equals, value = argument.rpartition("=")
+    path = pathlib.PurePath(value)
+    return f"{flag}{equals}{path.name}" if path.is_absolute() else argument
 
 
 def _commit() -> str:
@@ -74,14 +85,16 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _hardware() -> dict[str, Any]:
+def _hardware(with_devices: bool) -> dict[str, Any]:
     hardware: dict[str, Any] = {
         "cpu": _cpu_name(),
         "cpu_cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
     }
-    if "jax" in sys.modules:
-        devices = sys.modules["jax"].devices()
+    if with_devices:
+        import jax
+
+        devices = jax.devices()
         hardware["devices"] = [d.device_kind for d in devices]
         hardware["backend"] = devices[0].platform
     return hardware

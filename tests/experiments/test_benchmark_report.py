@@ -1,0 +1,121 @@
+"""What benchmarks say beside their numbers, of functions and of the commands themselves."""
+
+import datetime
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+from experiments.benchmarks import input as input_benchmark
+from experiments.benchmarks import report
+from tests import tiny
+
+ROOT = pathlib.Path(report.__file__).parents[2]
+
+
+def run(program, *flags):
+    """JSON documents that a benchmark prints."""
+    command = [sys.executable, "-m", f"experiments.benchmarks.{program}", *map(str, flags)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout[done.stdout.index("{") :]  # behind what is printed for the impatient
+    rows = []
+    while text:
+        row, end = json.JSONDecoder().raw_decode(text)
+        rows.append(row)
+        text = text[end:].lstrip()
+    return rows
+
+
+def assert_repeatable(row, command):
+    assert row["command"] == command
+    assert re.fullmatch(r"[0-9a-f]{7,40}\+?|unknown", row["commit"])
+    assert datetime.datetime.fromisoformat(row["date"]).tzinfo is not None
+    assert row["versions"]["python"].count(".") == 2 and "numpy" in row["versions"]
+    assert row["hardware"]["cpu"] and row["hardware"]["cpu_cores"] >= 1
+    assert row["hardware"]["memory_gib"] > 0
+    assert str(ROOT) not in json.dumps(row)
+
+
+def test_input_benchmark(tmp_path):
+    data, out = tiny.make_records(tmp_path), tmp_path / "rows.jsonl"
+    flags = "--clip 4x2 --size 32 --batch 4 --threads 0,1 --rounds 2 --seconds 0.05"
+    rows = run("input", "--data", data, "--out", out, *flags.split())
+    assert [json.loads(line) for line in out.read_text().splitlines()] == rows
+    assert [row["threads"] for row in rows] == [0, 1]
+    for row in rows:
+        assert_repeatable(row, f"python -m experiments.benchmarks.input --data records {flags}")
+        assert 0 < row["clips_per_s_min"] <= row["clips_per_s"] <= row["clips_per_s_max"]
+        assert (row["videos"], row["mean_frames"], row["stored"]) == (24, 16, "48x36")
+        assert "backend" not in row["hardware"]  # reading starts no accelerator
+
+
+def test_input_benchmark_renders_its_own_videos(tmp_path, monkeypatch):
+    monkeypatch.setattr(input_benchmark, "_NUM_VIDEOS", 2)
+    monkeypatch.setattr(input_benchmark, "_MEAN_FRAMES", 70)
+    data = tmp_path / "records"
+    input_benchmark.make_records(str(data), "80x64", "encoded")
+    records = input_benchmark.pipeline.open_records(data)
+    assert (records.kind, len(records.split("train"))) == ("encoded", 2)
+    row = input_benchmark._about(
+        records,
+        records.split("train"),
+        types.SimpleNamespace(clip="8x8", size=32, batch=2, workers="thread"),
+    )
+    assert row["stored"] == "80x64" and 10 <= row["mean_frames"] <= 130
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--clip", "8-8"), ("--make", "320")])
+def test_input_benchmark_says_what_is_wrong(flag, value, tmp_path, capsys):
+    data = tiny.make_records(tmp_path)
+    assert input_benchmark.main(["--data", data, flag, value]) == 2
+    assert f"{flag} must look like" in capsys.readouterr().err
+
+
+def test_conv_benchmark(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    flags = "--model tsn_r18 --clip 2x32 --batch 1 --kind pointwise --only plain,fold --runs 2"
+    (row,) = run("conv", *flags.split(), f"--out={out}")
+    assert json.loads(out.read_text()) == row
+    assert_repeatable(row, f"python -m experiments.benchmarks.conv {flags}")
+    assert row["hardware"]["backend"] == "cpu" and "jax" in row["versions"]
+    # The projections of stages 2 to 4.
+    assert [(c["channels"], c["count"]) for c in row["convolutions"]] == [
+        ("64-128", 1), ("128-256", 1), ("256-512", 1),
+    ]  # fmt: skip
+    for convolution in row["convolutions"]:
+        assert convolution["kernel"] == "1x1x1" and convolution["strides"] == [1, 2, 2]
+        assert convolution["ms"].keys() == {"plain", "fold"}
+        assert all(ms > 0 for pair in convolution["ms"].values() for ms in pair)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--data", "/some/where/records", "--size", "32"], "--data records --size 32"),
+        (["--data=/some/where/records/", "--remat"], "--data=records --remat"),
+        (["--out", "/some/rows.jsonl", "--batch", "4"], "--batch 4"),
+        (["--batch", "4", "--out=a b.jsonl"], "--batch 4"),
+        (["--out"], ""),
+        (["--data", "relative/records", "--outer", "1"], "--data relative/records --outer 1"),
+    ],
+)
+def test_command_names_no_output_and_no_folder_of_this_machine(arguments, expected, monkeypatch):
+    main = types.SimpleNamespace(__spec__=types.SimpleNamespace(name="experiments.some"))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", ["/some/where/some.py", *arguments])
+    command = report.environment()["command"]
+    assert command == f"python -m experiments.some {expected}".rstrip()
+    main.__spec__ = None  # started by the file's name
+    assert report.environment()["command"] == f"python some.py {expected}".rstrip()
+
+
+def test_commit_is_unknown_outside_git(tmp_path, monkeypatch):
+    assert report.environment()["commit"] != "unknown" or not (ROOT / ".git").exists()
+    monkeypatch.setattr(report, "__file__", str(tmp_path / "a" / "b" / "report.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert report.environment()["commit"] == "unknown"
