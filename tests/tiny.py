@@ -6,6 +6,15 @@ import sys
 
 from tempo.data import embedded
 
+TEMPOBENCH = {
+    "config": "variance",
+    "num_train": 24,
+    "num_test": 11,
+    "num_frames": 16,
+    "height_px": 36,
+    "width_px": 48,
+}
+
 CONFIG = """
 import ml_collections
 
@@ -26,18 +35,15 @@ def get_config(arg=""):
     c.mesh = {}
     view = {"short_side_px": 36, "size_px": 32}
     c.eval = {"single_view": {"every_epochs": 2.0, **view},
-              "multi_view": {"num_clips": 2, "crop": "three", **view}}
+              "multi_view": {"num_clips": 2, "crop": "three", "save_views": True, **view}}
     return c
 """
 
 
-def make_records(folder):
+def make_records(folder, **changed):
     """TempoBench records of 24 + 11 tiny videos in `<folder>/records`; the path."""
     data_dir = os.path.join(folder, "records")
-    embedded.make(
-        data_dir, config="variance", num_train=24, num_test=11, num_frames=16,
-        height_px=36, width_px=48,
-    )  # fmt: skip
+    embedded.make(data_dir, **{**TEMPOBENCH, **changed})
     return data_dir
 
 
