@@ -10,12 +10,12 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-import tempo
 from tempo import checkpoint, files, models, recipe, sharding
 from tempo import task as tasks
 from tempo.data import device_ops, embedded, host_ops, pipeline, specs
 from tempo.errors import InputError
 from tempo.models import size
+from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
 # fast, never the numbers. Sections as a whole, then single keys.
@@ -63,7 +63,7 @@ class Experiment:
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
             "device_ops": list(self.recipe.input.eval_device_ops),
-            "versions": {"tempo": tempo.__version__, "jax": jax.__version__},
+            "versions": {"tempo": __version__, "jax": jax.__version__},
         }
 
 

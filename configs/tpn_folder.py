@@ -1,12 +1,13 @@
 """SlowOnly-R50 + TPN on your own folder of videos.
 
     python -m tempo.prepare --videos videos --out data/mine --short-side 256
-    python -m tempo.main --config configs/finetune.py --workdir runs/mine
+    python -m tempo.main --config configs/tpn_folder.py --workdir runs/mine
 
-The number of classes comes from the records. The numbers are those of the Kinetics-400 recipe of
-the TPN release (8x8 frames at 224 px, SGD with Nesterov momentum, 150 epochs with steps at 75 and
-125, gradient clipping at 40), with the learning rate scaled to the batch. Another model is
-`--config.model.name=tsm_r50` (see `tempo.list_models()`).
+It trains from scratch; the number of classes comes from the records. The numbers are those of the
+Kinetics-400 recipe of the TPN release (8x8 frames at 224 px, SGD with Nesterov momentum, 150 epochs
+with steps at 75 and 125, gradient clipping at 40), with the learning rate scaled to the batch.
+Another model is `--config.model.name=tsm_r50` (see `tempo.list_models()`). Where mirroring changes
+a class, set `--config.input.host_ops="('random_resized_crop',)"`.
 """
 
 import ml_collections
@@ -53,6 +54,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.mesh = {"model": 1}
     config.eval = {
         "single_view": {"every_epochs": 5.0},
-        "multi_view": {"num_clips": 10, "crop": "three", "size_px": 256, "batch_size": 16},
+        "multi_view": {"num_clips": 10, "crop": "three", "size_px": 256, "batch_size": 4},
     }
     return config
