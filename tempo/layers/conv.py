@@ -65,10 +65,12 @@ def check_lowering(lowering: str) -> None:
 
 
 def convolve(x, kernel, *, strides: Triple, padding: Triple, groups: int = 1, lowering="auto"):
-    """3-D convolution (cross-correlation) of `x [B,T,H,W,C]`, channels last.
+    """3-D convolution (cross-correlation), channels last: `[B,T,H,W,C] -> [B,T',H',W',features]`.
+
+    Each of T', H', W' is `(n + 2 * padding - kernel) // stride + 1` of the input's n.
 
     Args:
-      x: input.
+      x: input, `[B,T,H,W,C]`.
       kernel: `[kt, kh, kw, C / groups, features]`.
       strides: step along T, H, W.
       padding: zeros added on both sides of T, H, W.

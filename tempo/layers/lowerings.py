@@ -6,9 +6,10 @@ as 2-D convolutions, matrix products or sums of shifted products. Every function
 
     x        [B, T, H, W, C]
     kernel   [kt, kh, kw, C / groups, features]
-    strides, padding, groups    (`padding` symmetric, in elements, one number per axis)
+    spec     a `ConvSpec`: strides, symmetric padding, groups
 
-and returns `[B, T', H', W', features]`. `LOWERINGS` names them and says which kernels each is for.
+and returns `[B, T', H', W', features]` with `n' = (n + 2 * padding - kernel) // stride + 1` along
+each axis. `LOWERINGS` names them and says which kernels each is for.
 """
 
 import dataclasses
@@ -331,13 +332,18 @@ def _no_space_extent(spec: ConvSpec) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Lowering:
-    """A way to compute a convolution, and the test of whether it can compute a given one."""
+    """A way to compute a convolution, and the test of whether it can compute a given one.
+
+    Attributes:
+      compute: `(x, kernel, spec) -> [B,T',H',W',features]`, shapes as above.
+      suits: whether `compute` can do a spec.
+    """
 
     compute: Callable
     suits: Callable[[ConvSpec], bool]
 
 
-LOWERINGS = {
+LOWERINGS: dict[str, Lowering] = {
     "plain": Lowering(plain, lambda spec: True),
     "fold": Lowering(fold, _no_time_extent),
     "fold_sum": Lowering(fold_sum, lambda spec: True),
@@ -352,3 +358,4 @@ LOWERINGS = {
     ),
     "shifted_products": Lowering(shifted_products, lambda spec: spec.group_kind == "depthwise"),
 }
+"""Lowerings by name; `plain` suits every convolution and is what the others must equal."""

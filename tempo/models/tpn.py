@@ -18,13 +18,16 @@ from tempo.layers import conv as conv_lib
 from tempo.layers import pooling
 from tempo.models.heads import PoolHead
 
-SOURCES = {
+SOURCES: dict[str, tuple[str, ...]] = {
     "res5": ("res5", "res5", "res5", "res5"),
     "res45": ("res4", "res5"),
     "res345": ("res3", "res4", "res5"),
     "res2345": ("res2", "res3", "res4", "res5"),
 }
-"""Stage features by level, lowest first. `res5` is the single-depth pyramid."""
+"""Names of the L stage features that levels start from, lowest first, `[B,T,H_i,W_i,C_i]` each.
+
+`res5` is the single-depth pyramid: four levels of one feature.
+"""
 
 FLOWS: dict[str, Callable] = {
     "isolation": lambda f, top_down, bottom_up: {"iso": f},
@@ -37,7 +40,11 @@ FLOWS: dict[str, Callable] = {
     },
     "cascade_single": lambda f, top_down, bottom_up: {"bu": bottom_up(top_down(f))},
 }
-"""Information flows (section 3.2): levels -> pyramids by name, each a list of levels.
+"""Information flows (section 3.2): `(levels, top_down, bottom_up) -> {name: pyramid}`.
+
+Levels and pyramids are lists of L arrays `[B,T_i,H,W,C]`, lowest first; T_i never rises from level
+to level. `top_down` and `bottom_up` map such a list to another of the same shapes; the second makes
+convolutions and can be called once. A name ("iso", "td", "bu") names the pyramid's fusion.
 
 `parallel` is the paper's. The released weights were trained with `cascade`: its bottom-up pass
 starts from the result of the top-down pass. Both end in two pyramids; `cascade_single` keeps the
@@ -49,14 +56,22 @@ AUX_LEVELS: dict[str, Callable[[int], range]] = {
     "second_top": lambda num_levels: range(num_levels - 2, num_levels - 1),
     "all_but_top": lambda num_levels: range(num_levels - 1),
 }
-"""Levels with an auxiliary head: `second_top` is the released code, `all_but_top` equation 1."""
+"""Levels with an auxiliary head: L -> their numbers, 0 the lowest.
+
+`second_top` is the released code, `all_but_top` equation 1.
+"""
 
 ALPHAS: dict[str, Callable[[int, int], tuple[float, ...]]] = {
     "rule": lambda t, num_levels: tuple(t / 2 ** (num_levels - 1 - i) for i in range(num_levels)),
     "equal": lambda t, num_levels: (t,) * num_levels,
 }
+"""Named alphas: `(T, L) ->` frames pooled into one per level, lowest first, L numbers.
+
+They are whole where T allows it (`rule`: a multiple of 2^(L-1)); the neck refuses others.
+"""
 
 SINGLE_DEPTH = ("sample", "pool")
+"""Ways from T to T / alpha frames of the single-depth pyramid, see `TPN.single_depth`."""
 
 xavier_uniform = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 

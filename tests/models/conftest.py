@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tempo import trees
-from tests.models import necks
+from tests.models import nets
 
 
 def _fill(module, *args, seed=0, **kwargs):
@@ -32,7 +32,7 @@ def random_variables():
 
 @pytest.fixture(scope="session")
 def stages():
-    """Stage features of two clips for `necks.neck`, with negative values too; not to be changed."""
+    """Stage features of two clips for `nets.neck`, with negative values too; not to be changed."""
     rng = np.random.default_rng(0)
-    shapes = necks.stage_shapes(batch=2)
+    shapes = nets.stage_shapes(batch=2)
     return {name: rng.normal(size=s.shape).astype(np.float32) for name, s in shapes.items()}

@@ -12,6 +12,7 @@ from tempo.layers import conv
 from tempo.layers.norm import BatchNorm
 from tempo.layers.temporal import TemporalShift
 from tempo.models import resnet
+from tests.models.nets import named_leaves
 
 TINY = {"depths": (2, 1, 1, 1), "width": 8}
 
@@ -59,9 +60,7 @@ def test_shapes_over_the_product_of_slots(block, temporal, kernels_t, inflate_st
 
 
 def _kernels(params):
-    names = trees.leaf_names(params)
-    leaves = dict(zip(names, jax.tree.leaves(params), strict=True))
-    return {name: leaf for name, leaf in leaves.items() if name.endswith("kernel")}
+    return {name: leaf for name, leaf in named_leaves(params).items() if name.endswith("kernel")}
 
 
 def test_a_frame_does_not_see_others_in_a_2d_network(random_variables, clip):

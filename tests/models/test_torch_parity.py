@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo import models, trees
+from tempo import models
+from tests.models.nets import apply_training, named_leaves
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -26,20 +27,11 @@ class TorchNet:
     def __init__(self, variables, *, train, kernels_t=(1, 1, 1, 1), shift=False, shift_cut=False):
         self.train, self.kernels_t, self.shift, self.shift_cut = train, kernels_t, shift, shift_cut
         self.p = {
-            name: _tensor(name, leaf)
-            for name, leaf in zip(
-                trees.leaf_names(variables["params"]),
-                jax.tree.leaves(variables["params"]),
-                strict=True,
-            )
+            name: _tensor(name, leaf) for name, leaf in named_leaves(variables["params"]).items()
         }
         self.stats = {
             name: torch.tensor(np.asarray(leaf))
-            for name, leaf in zip(
-                trees.leaf_names(variables["batch_stats"]),
-                jax.tree.leaves(variables["batch_stats"]),
-                strict=True,
-            )
+            for name, leaf in named_leaves(variables["batch_stats"]).items()
         }
         for p in self.p.values():
             p.requires_grad_(train)
@@ -222,13 +214,7 @@ def test_gradients_and_statistics_of_a_training_step(clip, random_variables):
     @jax.jit
     def step(params):
         def loss(params):
-            outputs, new = model.apply(
-                {**variables, "params": params},
-                clip,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.key(0)},
-            )
+            outputs, new = apply_training(model, variables, params, clip)
             losses = [
                 -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(3), labels])
                 for logits in (outputs["logits"], outputs["aux_logits"][0])
@@ -248,10 +234,10 @@ def test_gradients_and_statistics_of_a_training_step(clip, random_variables):
 
     assert float(loss) == pytest.approx(expected.item(), rel=1e-4)
     largest = max(p.grad.abs().max() for p in net.p.values())
-    for name, g in zip(trees.leaf_names(gradients), jax.tree.leaves(gradients), strict=True):
+    for name, g in named_leaves(gradients).items():
         reference = _untensor(name, net.p[name].grad)
         tolerance = 2e-3 * np.abs(reference).max() + 1e-6 * float(largest)
         np.testing.assert_allclose(g, reference, atol=tolerance, err_msg=name)
-    for name, value in zip(trees.leaf_names(stats), jax.tree.leaves(stats), strict=True):
+    for name, value in named_leaves(stats).items():
         if name.endswith("mean"):  # torch's running variance is that of the unbiased estimate
             close(value, net.stats[name].numpy(), rel=1e-3)

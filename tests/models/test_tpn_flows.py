@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from tempo import trees
-from tests.models.necks import WIDTH, neck, pyramids, run
+from tests.models.nets import WIDTH, neck, pyramids, run
 
 
 def edit(variables, pattern, function):

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 import tempo
-from tempo import models, trees
+from tempo import models
 from tempo.models import tpn
-from tests.models.necks import WIDTH, neck, pyramids, stage_shapes
+from tests.models.nets import (
+    WIDTH,
+    apply_training,
+    named_leaves,
+    neck,
+    pyramids,
+    stage_shapes,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +96,8 @@ def test_auxiliary_logits_come_in_training_only(small_model, random_variables):
     neck_params = {k: v for k, v in variables["params"]["neck"].items() if "aux" not in k}
     without = {**variables, "params": {**variables["params"], "neck": neck_params}}
     np.testing.assert_array_equal(run(without, clip)["logits"], outputs["logits"])
-    trained = jax.eval_shape(
-        lambda v: small_model.apply(
-            v, clip, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
-        )[0],
-        variables,
+    trained, _ = jax.eval_shape(
+        lambda v: apply_training(small_model, v, v["params"], clip), variables
     )
     assert [a.shape for a in trained["aux_logits"]] == [(2, 5)]
 
@@ -105,19 +109,13 @@ def test_gradient_of_the_auxiliary_head_reaches_res4_and_below_only(small_model,
     @jax.jit
     def gradient(params):
         def loss(params):
-            outputs, _ = small_model.apply(
-                {**variables, "params": params},
-                clip,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.key(0)},
-            )
+            outputs, _ = apply_training(small_model, variables, params, clip)
             return jnp.sum(outputs["aux_logits"][0] ** 2)
 
         return jax.grad(loss)(params)
 
     gradients = gradient(variables["params"])
-    for name, g in zip(trees.leaf_names(gradients), jax.tree.leaves(gradients), strict=True):
+    for name, g in named_leaves(gradients).items():
         below = name.startswith("backbone") and "stage4" not in name
         # A norm takes away what a shift before it adds; scale and kernel tell.
         if below and name.endswith(("kernel", "scale")):

@@ -1,4 +1,4 @@
-"""A small temporal pyramid neck, and what its pyramids hold while it runs."""
+"""A small pyramid neck, ways to run networks, and leaves by name: shared by tests of models."""
 
 import functools
 
@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from tempo import trees
 from tempo.layers.conv import Conv
 from tempo.layers.norm import BatchNorm
 from tempo.models import tpn
@@ -31,6 +32,22 @@ def stage_shapes(batch):
 def run(module, variables, stages):
     """The fused feature map at inference."""
     return np.asarray(jax.jit(functools.partial(module.apply, train=False))(variables, stages)[0])
+
+
+def apply_training(model, variables, params, clip):
+    """Outputs of a training step's forward pass with these parameters, and the new statistics."""
+    return model.apply(
+        {**variables, "params": params},
+        clip,
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": jax.random.key(0)},
+    )
+
+
+def named_leaves(tree):
+    """Leaves by name, such as `head/fc/bias`."""
+    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
 def pyramids(function, *args):
