@@ -1,0 +1,1 @@
+"""The quickstart as a study; see README.md beside this file."""
