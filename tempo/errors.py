@@ -1,4 +1,4 @@
-"""The error a user sees as one line: it names the value, the limit and the remedy."""
+"""The errors a user sees as one line: they name the value, the limit and the remedy."""
 
 import difflib
 import inspect
@@ -14,8 +14,16 @@ class InputError(ValueError):
     """
 
 
-class NonFiniteError(RuntimeError):
-    """Numbers that stopped being finite: a run that diverged. `tempo.main` exits with status 1.
+class RunError(RuntimeError):
+    """A run that cannot go on, for a reason its message says whole. `tempo.main` exits with 1."""
+
+
+class RecordError(RunError):
+    """A record that cannot be read or decoded; says which."""
+
+
+class NonFiniteError(RunError):
+    """Numbers that stopped being finite: a run that diverged.
 
     Attributes:
       bad_step: the checkpoint of this step, if there is one, is already spoilt; None if unknown.

@@ -12,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from tempo.errors import InputError, NonFiniteError
+from tempo.errors import InputError, RunError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -78,7 +78,7 @@ def _guarded_main(argv: list[str]) -> int:
         return main(argv)
     except InputError as e:
         return _complain(e, 2)
-    except NonFiniteError as e:
+    except RunError as e:
         return _complain(e, 1)
 
 

@@ -21,13 +21,12 @@ from absl import flags
 
 from tempo.data import host_ops as host_ops_lib
 from tempo.data import sampling
-from tempo.data.records import RecordError, Records, Split, is_complete, open_records
+from tempo.data.records import Records, Split, is_complete, open_records
 from tempo.errors import InputError
 from tempo.types import Batch, ClipSpec, ViewSpec
 
 __all__ = [
     "Batches",
-    "RecordError",
     "Records",
     "Split",
     "eval_batches",

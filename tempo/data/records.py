@@ -17,15 +17,11 @@ import numpy as np
 from array_record.python import array_record_data_source
 
 from tempo.data import decode, example_proto, jpeg
-from tempo.errors import InputError, lookup
+from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
 REJECTED_FILE = "rejected.json"
 MANIFEST_FORMAT = 1
-
-
-class RecordError(RuntimeError):
-    """A record that cannot be read or decoded; says which."""
 
 
 @dataclasses.dataclass(frozen=True)

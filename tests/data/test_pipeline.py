@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tempo.data import jpeg, pipeline
-from tempo.errors import InputError
+from tempo.errors import InputError, RecordError
 from tempo.types import ClipSpec, ViewSpec
 
 CLIP = ClipSpec(num_frames=4, stride=2)
@@ -198,7 +198,7 @@ def test_a_broken_record_stops_the_stream_and_is_named(train, monkeypatch):
             train, clip=CLIP, view=VIEW, batch_size=4, num_workers=num_workers
         ) as batches:
             next(batches)
-            with pytest.raises(pipeline.RecordError, match=broken):
+            with pytest.raises(RecordError, match=broken):
                 next(batches)
             with pytest.raises(StopIteration):  # never goes on behind it
                 next(batches)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tempo.data import pipeline, specs
-from tempo.errors import InputError
+from tempo.errors import InputError, RecordError
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_rows_outside_a_split(train):
 
 
 def test_a_frame_that_is_not_there(train):
-    with pytest.raises(pipeline.RecordError, match=train.ids[0]):
+    with pytest.raises(RecordError, match=train.ids[0]):
         train[0].decode([99])
 
 
@@ -98,7 +98,7 @@ def test_flipped_bytes_inside_a_record_are_noticed(copy):
     data[at] ^= 0xFF
     shard.write_bytes(bytes(data))
     split = pipeline.open_records(copy).split("train")
-    with pytest.raises(pipeline.RecordError, match="cannot read record 0 of split 'train'"):
+    with pytest.raises(RecordError, match="cannot read record 0 of split 'train'"):
         split[0]
 
 
