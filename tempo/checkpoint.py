@@ -64,7 +64,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_):
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()
 
     @property
@@ -107,18 +107,16 @@ class Checkpoints:
         if step in self._manager.all_steps():
             self._manager.delete(step)
 
-    def restore(self, abstract_state: Any, step: int | None = None) -> Any:
-        """The state of `step` (the newest if None), with the shapes and shardings asked for.
+    def restore(self, abstract_state: Any) -> Any:
+        """The newest state, with the shapes and shardings asked for.
 
         Args:
           abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
-          step: which one.
         """
-        step = self.latest_step if step is None else step
-        path = os.path.join(self.directory, str(step))
-        _check_leaves(path, abstract_state)
+        path = os.path.join(self.directory, str(self.latest_step))
+        _check_leaves(path, _stored_shapes(path), abstract_state)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(abstract_state)})
-        return self._manager.restore(step, args=args)[STATE]
+        return self._manager.restore(self.latest_step, args=args)[STATE]
 
     def wait(self) -> None:
         """Returns when what was saved is on disk."""
@@ -188,7 +186,7 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     stored = _stored_shapes(path)
     prefix = "ema_" if stored.get("ema_params") else ""
     wanted = {f"{prefix}{k}": v for k, v in abstract_variables.items() if v}
-    _check_leaves(path, wanted)
+    _check_leaves(path, stored, wanted)
     args = ocp.args.PyTreeRestore(
         item=wanted,
         restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
@@ -215,13 +213,12 @@ def _stored_shapes(path: str) -> Any:
     return ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / STATE).tree
 
 
-def _check_leaves(path: str, wanted: Any) -> None:
+def _check_leaves(path: str, stored: Any, wanted: Any) -> None:
     """Raises `InputError` where a wanted leaf is missing in the checkpoint or has another shape.
 
     Leaves of `params` that only the checkpoint has count as a difference too.
     """
-    stored = _shapes(_stored_shapes(path))
-    want = _shapes(wanted)
+    stored, want = _shapes(stored), _shapes(wanted)
     collections = {name.split("/")[0] for name in want}
     have = {name: s for name, s in stored.items() if name.split("/")[0] in collections}
     differences = [f"{n}: only in the model" for n in want if n not in have]
@@ -244,4 +241,4 @@ def _check_leaves(path: str, wanted: Any) -> None:
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree.leaves(tree)
     names = trees.leaf_names(tree)
-    return {n: tuple(leaf.shape) for n, leaf in zip(names, leaves, strict=True) if leaf is not None}
+    return {n: tuple(leaf.shape) for n, leaf in zip(names, leaves, strict=True)}

@@ -2,6 +2,7 @@
 
 import operator
 import os
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ from tempo.errors import InputError
 from tempo.evaluators import multi_view
 from tempo.experiment import Experiment
 from tempo.progress import say
-from tempo.state import TrainState
 
 Evaluator = multi_view.MultiView
 
@@ -48,17 +48,15 @@ def evaluate(
             "with the same classes in the same order."
         )
     evaluators = create_evaluators(exp, workdir)
-    experiment.announce(exp, is_training=False)
-    variables = _restore(exp, path)
-    rows = [e.run(variables, info["step"]) for e in evaluators]
-    write_results(workdir, rows)
-    return rows
+    experiment.announce(exp)
+    return finish(evaluators, _restore(exp, path), info["step"], workdir)
 
 
 def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
     """The evaluators of the config, in the order of their names."""
     r = exp.recipe
-    preprocess = device_ops.create(r.input.eval_device_ops, exp.records.num_classes)
+    ops = device_ops.without_augmentation(r.input.device_ops)
+    preprocess = device_ops.create(ops, exp.records.num_classes)
     predict = multi_view.make_predict(exp.model, preprocess, exp.mesh)
     unit = sharding.batch_unit(exp.mesh)
     like_training = -(-r.batch_size // unit) * unit
@@ -90,21 +88,23 @@ def best_metric(evaluators: list[Evaluator]) -> str:
 
 def finish(
     evaluators: list[Evaluator],
-    state: TrainState,
+    variables: Mapping[str, Any],
+    step: int,
     workdir: str,
     *,
-    done: Mapping[str, dict[str, Any]],
+    done: Mapping[str, dict[str, Any]] = types.MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Results of the final state, which is what they say of it: not of the best checkpoint.
+    """Runs all evaluators and writes `results.json`; its new rows.
+
+    After training these are the results of the final state, not of the best checkpoint.
 
     Args:
       evaluators: all of them.
-      state: the final state.
+      variables: `{"params", "batch_stats"}`.
+      step: finished steps of the checkpoint.
       workdir: where `results.json` goes.
-      done: rows of the evaluators that have run on this state already, by name.
+      done: rows of the evaluators that have run on these variables already, by name.
     """
-    step = int(state.step)
-    variables = state.eval_variables()
     rows = [done.get(e.name) or e.run(variables, step) for e in evaluators]
     write_results(workdir, rows)
     return rows

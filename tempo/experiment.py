@@ -1,8 +1,8 @@
 """What a config stands for once devices and data are there; shared by training and evaluation."""
 
 import dataclasses
+import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +62,7 @@ class Experiment:
             "class_names": list(self.records.class_names),
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
-            "device_ops": list(self.recipe.input.eval_device_ops),
+            "device_ops": list(device_ops.without_augmentation(self.recipe.input.device_ops)),
             "versions": {"tempo": __version__, "jax": jax.__version__},
         }
 
@@ -123,7 +123,8 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
     """
     path = os.path.join(workdir, "config.json")
     if checkpoint.exists(workdir) and os.path.exists(path):
-        old, new = (_flatten(c) for c in (files.read_json(path), config))
+        as_read = json.loads(json.dumps(config))  # JSON has lists where the config has tuples
+        old, new = _flatten(files.read_json(path)), _flatten(as_read)
         changed = sorted(
             key
             for key in old.keys() | new.keys()
@@ -167,7 +168,7 @@ def num_steps(experiment: Experiment) -> tuple[int, int]:
     return steps_per_epoch, max(round(r.total_epochs * steps_per_epoch), 1)
 
 
-def announce(experiment: Experiment, *, is_training: bool) -> None:
+def announce(experiment: Experiment) -> None:
     """Prints, in the lead process, what is about to run on what."""
     if not sharding.is_lead_process():
         return
@@ -179,12 +180,9 @@ def announce(experiment: Experiment, *, is_training: bool) -> None:
         f"{jax.process_count()} process(es), mesh {dict(experiment.mesh.shape)}\n"
         f"data      {records.name}: {records.num_classes} classes, videos: {videos}, "
         f"{records.kind} records, manifest {records.manifest_sha256[:12]}\n"
-        f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}"
+        f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}",
+        flush=True,
     )
-    if is_training:
-        steps_per_epoch, total_steps = num_steps(experiment)
-        print(f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch")
-    sys.stdout.flush()
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -193,13 +191,4 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
         for key, value in tree.items():
             flat |= _flatten(value, f"{prefix}{key}/")
         return flat
-    # JSON knows lists only.
-    return {prefix.rstrip("/"): _plain(tree)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return value
+    return {prefix.rstrip("/"): tree}

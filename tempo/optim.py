@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -112,25 +111,33 @@ def make_schedule(
     return optax.join_schedules([warmup, decay], [warmup_steps])
 
 
-def check(where: str, settings: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Raises `InputError` for unknown keys or names, and for patterns that do not compile."""
-    check_keys(where, settings, function)
+def check(settings: Mapping[str, Any]) -> None:
+    """Raises `InputError` for arguments of `create` that are unknown or cannot be used."""
+    check_keys("config.optim", settings, create)
     if "name" in settings:
-        table, what = (_RULES, "optimizer") if function is create else (_SCHEDULES, "schedule")
-        lookup(table, settings["name"], what)
+        lookup(_RULES, settings["name"], "optimizer")
     patterns = [settings.get(k, "") for k in ("decay_pattern", "frozen_pattern")]
     try:
         patterns += [pattern for pattern, _ in settings.get("lr_multipliers", ())]
     except (TypeError, ValueError):
         raise InputError(
-            f"{where}.lr_multipliers must be (regular expression, factor) rows such as "
+            "config.optim.lr_multipliers must be (regular expression, factor) rows such as "
             f"(('^head/', 10.0),); got {settings['lr_multipliers']!r}."
         ) from None
     for pattern in patterns:
         try:
             re.compile(pattern)
         except (TypeError, re.error) as e:
-            raise InputError(f"{where}: {pattern!r} is not a regular expression ({e}).") from None
+            raise InputError(
+                f"config.optim: {pattern!r} is not a regular expression ({e})."
+            ) from None
+
+
+def check_schedule(settings: Mapping[str, Any]) -> None:
+    """Raises `InputError` for arguments of `make_schedule` that are unknown."""
+    check_keys("config.schedule", settings, make_schedule)
+    if "name" in settings:
+        lookup(_SCHEDULES, settings["name"], "schedule")
 
 
 def _sgd(*, momentum: float, nesterov: bool, **_: float) -> optax.GradientTransformation:
@@ -178,7 +185,6 @@ def _multiply(multipliers: Sequence[tuple[str, float]]) -> optax.GradientTransfo
 
     def update(updates, params=None):
         del params
-        scaled = trees.map_with_names(lambda name, u: u * factor(name), updates)
-        return jax.tree.map(lambda s, u: s.astype(u.dtype), scaled, updates)
+        return trees.map_with_names(lambda name, u: u * factor(name), updates)
 
     return optax.stateless(update)

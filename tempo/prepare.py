@@ -13,23 +13,13 @@ from tempo.errors import InputError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    args = _parser().parse_args(argv)
+    # What is not given is not passed on: the defaults are those of `records.build`.
+    settings = vars(_parser().parse_args(argv))
     # After parsing, so that --help and a mistyped flag answer at once.
     from tempo.data.builders import records
 
     try:
-        report = records.build(
-            args.videos,
-            args.out,
-            kind=args.kind,
-            short_side_px=args.short_side,
-            jpeg_quality=args.jpeg_quality,
-            min_frames=args.min_frames,
-            max_frames=args.max_frames,
-            split_number=args.split_number,
-            num_workers=args.num_workers,
-            strict=args.strict,
-        )
+        report = records.build(**settings)
     except InputError as error:
         print(f"tempo.prepare: {error}", file=sys.stderr)
         return 2
@@ -54,42 +44,38 @@ def _summary(report) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tempo.prepare", description="Turns a folder of videos into a dataset."
+        prog="python -m tempo.prepare",
+        description="Turns a folder of videos into a dataset.",
+        argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--videos",
+        dest="videos_dir",
         required=True,
         metavar="DIR",
         help="DIR/<class>/*.mp4, DIR/{train,test|val}/<class>/*, or a UCF-101 style tree",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the dataset goes")
+    parser.add_argument(
+        "--out", dest="out_dir", required=True, metavar="DIR", help="where the dataset goes"
+    )
     parser.add_argument(
         "--kind",
-        default="frames",
         choices=("frames", "encoded"),
         help="store JPEG frames (fast) or the untouched files (small)",
     )
     parser.add_argument(
         "--short-side",
+        dest="short_side_px",
         type=int,
-        default=256,
         metavar="PX",
         help="reduce stored frames to this short side: 128 for nets of 112 px, 256 for 224 px, "
         "0 keeps them (default 256)",
     )
-    parser.add_argument("--jpeg-quality", type=int, default=90, metavar="Q")
-    parser.add_argument(
-        "--min-frames", type=int, default=2, metavar="N", help="refuse shorter videos"
-    )
-    parser.add_argument(
-        "--max-frames", type=int, default=30_000, metavar="N", help="refuse longer videos"
-    )
-    parser.add_argument(
-        "--split-number", type=int, default=1, metavar="N", help="which UCF-style split files"
-    )
-    parser.add_argument(
-        "--num-workers", type=int, default=None, metavar="N", help="threads (default: cores)"
-    )
+    parser.add_argument("--jpeg-quality", type=int, metavar="Q")
+    parser.add_argument("--min-frames", type=int, metavar="N", help="refuse shorter videos")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="refuse longer videos")
+    parser.add_argument("--split-number", type=int, metavar="N", help="which UCF-style split files")
+    parser.add_argument("--num-workers", type=int, metavar="N", help="threads (default: cores)")
     parser.add_argument(
         "--strict", action="store_true", help="make no dataset if any video is refused"
     )

@@ -1,6 +1,7 @@
 """What a person watching a run sees: a bar with loss, rate and time left, and the input's share."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ def say(message: str) -> None:
     """Prints a line in the lead process, above the bar if one is being drawn."""
     if jax.process_index() == 0:
         tqdm.tqdm.write(message)
+        sys.stdout.flush()  # a log file is read while the run goes on
 
 
 class Progress:

@@ -42,8 +42,8 @@ class DataSettings:
       train_split: trained on.
       num_workers: reading threads or processes; 0 reads in the loop itself.
       worker_kind: `thread` (decoding releases the GIL) or `process`.
-      generate: if not empty and `dir` holds nothing yet, TempoBench is made there with these
-        arguments of `tempo.data.embedded.ensure`.
+      generate: if not empty, TempoBench is made in `dir` with these arguments of
+        `tempo.data.embedded.make`; what is there is kept, or refused if made with others.
     """
 
     dir: str
@@ -69,15 +69,6 @@ class InputSettings:
     size_px: int = 224
     host_ops: tuple[Op, ...] = ("random_resized_crop", "flip")
     device_ops: tuple[Op, ...] = ("normalize",)
-
-    @property
-    def eval_device_ops(self) -> tuple[Op, ...]:
-        """The device ops that are no augmentation."""
-        return tuple(
-            op
-            for op in self.device_ops
-            if (op if isinstance(op, str) else op["name"]) == "normalize"
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,8 +192,8 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     sections = {name: dict(tree.get(name, {})) for name in SECTIONS}
     for name in ("model", "loss", "mesh"):
         check_keys(f"config.{name}", sections[name], SECTIONS[name])
-    for name in ("optim", "schedule"):
-        optim.check(f"config.{name}", sections[name], SECTIONS[name])
+    optim.check(sections["optim"])
+    optim.check_schedule(sections["schedule"])
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
     if scalars["total_epochs"] <= 0:
         raise InputError(f"total_epochs must be positive; got {scalars['total_epochs']}.")
@@ -220,6 +211,6 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
 def _eval_settings(name: str, given: dict[str, Any]) -> EvalSettings:
     own = {f.name for f in dataclasses.fields(EvalSettings)} - {"view"}
     views = {f.name for f in dataclasses.fields(ViewSpec)}
-    check_keys(f"config.eval.{name}", given, lambda: None, also=own | views)
+    check_keys(f"config.eval.{name}", given, ViewSpec, also=own)
     view = ViewSpec(**{k: v for k, v in given.items() if k in views})
     return EvalSettings(view=view, **{k: v for k, v in given.items() if k in own})

@@ -49,7 +49,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     evaluators = evaluate.create_evaluators(exp, workdir)
     schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
     tx = optim.create(schedule, **r.optim)
-    experiment.announce(exp, is_training=True)
+    experiment.announce(exp)
+    say(f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch")
     experiment.claim_workdir(workdir, exp.config)
 
     # The state is born sharded: its shapes are traced, then filled on the devices.
@@ -92,9 +93,10 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
         if checkpoints.best_step is not None:
             say(f"best checkpoint so far: step {checkpoints.best_step}")
 
-    if int(state.step) < total_steps:
+    step = int(state.step)
+    if step < total_steps:
         return []
-    return evaluate.finish(evaluators, state, workdir, done=rows)
+    return evaluate.finish(evaluators, state.eval_variables(), step, workdir, done=rows)
 
 
 def _check_same_data(exp: Experiment, info: dict[str, Any]) -> None:

@@ -101,21 +101,30 @@ def wait_for_step(step, workdir, process, seconds=240):
         time.sleep(0.02)
 
 
+def interrupted(signal_number, step, workdir, *flags):
+    """Exit status and output of a run sent a signal at about `step`, with a checkpoint to go on.
+
+    On a busy machine the run may be over by then, or its first save not yet: then once more.
+    """
+    for _ in range(3):
+        shutil.rmtree(workdir, ignore_errors=True)
+        process = start("--workdir", workdir, *flags, "--config.loop.log_every_steps=1")
+        wait_for_step(step, workdir, process)
+        process.send_signal(signal_number)
+        output = process.communicate(timeout=120)
+        if checkpoint.exists(workdir) and not (workdir / "results.json").exists():
+            return process.returncode, *output
+    raise AssertionError("three runs were over, or had saved nothing, when the signal came")
+
+
 def test_killed_at_a_random_step_it_ends_in_the_same_bits(finished, config, tmp_path):
     _, reference, _ = finished
     workdir = tmp_path / "run"
-    flags = ("--config", config, "--workdir", workdir)
-    for _ in range(3):  # on a busy machine the run may be over before the signal is sent
-        shutil.rmtree(workdir, ignore_errors=True)
-        # What is free to change, worker counts above all, must not matter either.
-        process = start(*flags, "--config.data.num_workers=0", "--config.loop.log_every_steps=1")
-        wait_for_step(random.randint(4, 10), workdir, process)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if not (workdir / "results.json").exists():
-            break
-    assert not (workdir / "results.json").exists()
-    again = tiny.run(*flags)
+    flags = ("--config", config)
+    # What is free to change, worker counts above all, must not matter either.
+    workers = "--config.data.num_workers=0"
+    interrupted(signal.SIGKILL, random.randint(4, 10), workdir, *flags, workers)
+    again = tiny.run(*flags, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert "resumed at step" in again.stdout
     assert_same_end(workdir, reference)
@@ -126,16 +135,11 @@ def test_killed_at_a_random_step_it_ends_in_the_same_bits(finished, config, tmp_
 def test_sigterm_saves_and_the_same_command_goes_on(finished, config, tmp_path):
     _, reference, _ = finished
     workdir = tmp_path / "run"
-    flags = ("--config", config, "--workdir", workdir)
-    process = start(*flags, "--config.loop.log_every_steps=1")
-    wait_for_step(2, workdir, process)
-    process.terminate()
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    if checkpoint.find(workdir).endswith(f"/{STEPS}"):
-        pytest.skip("the run was over before the signal came")
+    flags = ("--config", config)
+    returncode, stdout, stderr = interrupted(signal.SIGTERM, 2, workdir, *flags)
+    assert returncode == 0, stderr
     assert "the same command goes on" in stdout
-    again = tiny.run(*flags)
+    again = tiny.run(*flags, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert_same_end(workdir, reference)
 

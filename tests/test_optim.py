@@ -125,12 +125,12 @@ def test_warmup_longer_than_the_run():
 
 def test_bad_patterns_are_found_before_the_run():
     with pytest.raises(InputError, match="not a regular expression"):
-        optim.check("config.optim", {"frozen_pattern": "("}, optim.create)
+        optim.check({"frozen_pattern": "("})
     with pytest.raises(InputError, match="lr_multipliers must be"):
-        optim.check("config.optim", {"lr_multipliers": ("head", 2.0)}, optim.create)
+        optim.check({"lr_multipliers": ("head", 2.0)})
     with pytest.raises(InputError, match="Unknown optimizer 'sdg'. Did you mean 'sgd'"):
-        optim.check("config.optim", {"name": "sdg"}, optim.create)
+        optim.check({"name": "sdg"})
     with pytest.raises(InputError, match="Unknown schedule 'cosin'. Did you mean 'cosine'"):
-        optim.check("config.schedule", {"name": "cosin"}, optim.make_schedule)
+        optim.check_schedule({"name": "cosin"})
     with pytest.raises(InputError, match="Did you mean 'momentum'"):
-        optim.check("config.optim", {"momentun": 1}, optim.create)
+        optim.check({"momentun": 1})

@@ -7,14 +7,14 @@ Colour ops work on values of 0-255, so they stand before `normalize`.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tempo.errors import InputError, check_keys, lookup
+from tempo.data import ops as ops_lib
+from tempo.errors import InputError
 from tempo.types import Array, Batch
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -40,7 +40,7 @@ def create(
     Raises:
       InputError: an unknown op, an unknown or missing argument, a value out of range.
     """
-    made = [_create_op(op, num_classes) for op in ops]
+    made = [ops_lib.make(op, OPS, "device op", num_classes=num_classes) for op in ops]
 
     def run(key: Array, batch: Batch) -> Batch:
         for i, op in enumerate(made):
@@ -48,6 +48,11 @@ def create(
         return batch
 
     return run
+
+
+def without_augmentation(ops: Sequence[ops_lib.Row]) -> tuple[ops_lib.Row, ...]:
+    """The rows that evaluation runs too: those that change no video by chance."""
+    return tuple(op for op in ops if ops_lib.name_of(op) == "normalize")
 
 
 def normalize(
@@ -215,17 +220,6 @@ OPS = {
     "cutmix": cutmix,
     "erasing": erasing,
 }
-
-
-def _create_op(op: str | Mapping[str, Any], num_classes: int) -> DeviceOp:
-    arguments = {"name": op} if isinstance(op, str) else dict(op)
-    name = arguments.pop("name", None)
-    factory = lookup(OPS, name, "device op")
-    parameters = inspect.signature(factory).parameters
-    if "num_classes" in parameters:
-        arguments.setdefault("num_classes", num_classes)
-    check_keys(f"device op {name!r}", arguments, factory)
-    return factory(**arguments)
 
 
 def _check_range(op: str, name: str, value: float, most: float) -> None:

@@ -7,14 +7,14 @@ CPU, and what changes the shape must happen before batching anyway.
 """
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from tempo.errors import InputError, check_keys, lookup
+from tempo.data import ops as ops_lib
+from tempo.errors import InputError, lookup
 
 _RESIZE = cv2.INTER_LINEAR
 
@@ -192,26 +192,10 @@ def create(ops: Sequence[str | Mapping[str, Any]], size_px: int) -> tuple[Any, .
     Raises:
       InputError: an unknown op, an unknown or missing argument.
     """
-    made = []
-    for op in ops:
-        if not isinstance(op, str | Mapping):
-            made.append(op)
-            continue
-        arguments = {"name": op} if isinstance(op, str) else dict(op)
-        name = arguments.pop("name", None)
-        factory = lookup(OPS, name, "host op")
-        check_keys(f"host op {name!r}", arguments, factory)
-        parameters = inspect.signature(factory).parameters
-        if "size_px" in parameters:
-            arguments.setdefault("size_px", size_px)
-        missing = [k for k, p in parameters.items() if p.default is p.empty and k not in arguments]
-        if missing:
-            raise InputError(f"Host op {name!r} needs {', '.join(missing)}.")
-        for key, value in arguments.items():
-            if isinstance(value, list):
-                arguments[key] = tuple(value)
-        made.append(factory(**arguments))
-    return tuple(made)
+    return tuple(
+        ops_lib.make(op, OPS, "host op", size_px=size_px) if isinstance(op, str | Mapping) else op
+        for op in ops
+    )
 
 
 def run(ops: Sequence[Any], clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -51,12 +51,12 @@ class MultiView:
         mesh: Mesh,
         clip: ClipSpec,
         view: ViewSpec,
-        split: str = "test",
-        every_epochs: float = 0.0,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        worker_kind: str = "thread",
-        save_views: bool = True,
+        split: str,
+        every_epochs: float,
+        batch_size: int,
+        num_workers: int,
+        worker_kind: str,
+        save_views: bool,
         scores_dir: str = "",
     ):
         """Checks the split and the batch size; reads nothing yet.

@@ -156,12 +156,7 @@ def shifted_products(x, kernel, spec: ConvSpec):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _shifted_products(spec: ConvSpec, x, kernel):
-    x = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
-    taps = _taps(spec)
-    y = _window(x, taps[0], spec) * kernel[(*taps[0], 0)]
-    for tap in taps[1:]:
-        y += _window(x, tap, spec) * kernel[(*tap, 0)]
-    return y
+    return _input_map(spec, x, kernel)
 
 
 def _shifted_products_fwd(spec, x, kernel):

@@ -126,7 +126,7 @@ def create_model(name_or_config: str | Mapping[str, Any], num_classes: int, **ov
             f"The model's mapping says num_classes={told!r} and the call num_classes="
             f"{num_classes!r}; give the same number or leave it out of the mapping."
         )
-    check_keys("model", [key for key in config if key != "name"], create)
+    check_keys("model", config, create)
     return create(num_classes, **config)
 
 

@@ -38,7 +38,11 @@ def evaluator(records, tmp_path, batch_size=4, **view):
         mesh=mesh,
         clip=ClipSpec(num_frames=4, stride=2),
         view=ViewSpec(short_side_px=36, size_px=32, **view),
+        split="test",
+        every_epochs=0.0,
         batch_size=batch_size,
+        num_workers=2,
+        worker_kind="thread",
         scores_dir=str(tmp_path),
         save_views=True,
     )
