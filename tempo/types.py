@@ -17,8 +17,9 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 `id [B]` (strings) stays on the host: `tempo.sharding.to_global` leaves it out.
 """
 
-LABEL_KINDS = ("single", "multi")
-"""One class index per video, or a multi-hot vector."""
+LABEL_KINDS = ("single", "multi", "joint")
+"""One class index per video `[B]`; a multi-hot vector `[B,K]`; or one class of each of several
+groups, such as a verb and a noun, as indices into the joined list of class names `[B,G]`."""
 CLIP_SAMPLINGS = ("dense", "segments")
 SHORT_POLICIES = ("hold_last", "loop")
 CLIP_STARTS = ("linspace", "ticks")

@@ -29,18 +29,22 @@ _UCF_LISTS = "ucfTrainTestlist"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One video file as found, before it was opened.
+    """One video as found, before it was opened.
 
     Attributes:
-      id: unique name, the path below the class folders' root, with `/`.
-      path: path relative to the videos directory, with `/`.
-      label: row of the class names.
+      id: unique name, for files in class folders the path below their root, with `/`.
+      path: path relative to the videos directory, with `/`: a file, or a folder of numbered frames.
+      label: row of the class names; several rows where a video has more than one label.
+      start_s: where the video begins in the file, seconds after its first frame.
+      end_s: where it ends; None is the end of the file.
       metadata: facts known about the video besides its pixels (JSON values).
     """
 
     id: str
     path: str
-    label: int
+    label: int | tuple[int, ...]
+    start_s: float = 0.0
+    end_s: float | None = None
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
