@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grain
+import numpy as np
 from absl import flags
 
 from tempo.data import batches
