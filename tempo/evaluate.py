@@ -135,10 +135,15 @@ def table(rows: list[dict[str, Any]]) -> str:
             lines.append(f"{row['name']:16} mAP {row['mean_average_precision']:.4f}")
             continue
         low, high = row["ci95"]
+        per_class = f"{row['mean_class']:6.3f}" if "mean_class" in row else f"{'':6}"
         lines.append(
             f"{row['name']:16} {row['top1']:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
-            f"{row['top5']:6.3f} {row['mean_class']:6.3f}  {row['num_videos']}: {row['protocol']}"
+            f"{row['top5']:6.3f} {per_class}  {row['num_videos']}: {row['protocol']}"
         )
+        groups = [key.removesuffix("_top1") for key in row if key.endswith("_top1")]
+        for group in groups:
+            top1, top5 = row[f"{group}_top1"], row[f"{group}_top5"]
+            lines.append(f"{'  ' + group:16} {top1:6.3f} {'':15} {top5:6.3f}")
     return "\n".join(lines)
 
 

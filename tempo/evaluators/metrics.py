@@ -1,5 +1,8 @@
 """Accuracies of saved scores: plain numpy, so that they can be computed again from a file."""
 
+import functools
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -21,6 +24,24 @@ def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     rank = np.sum(~(scores < own), axis=1)  # counts the label itself
     return (rank <= k) & np.isfinite(own[:, 0])
+
+
+def joint_hits(scores: Sequence[np.ndarray], labels: np.ndarray, k: int) -> np.ndarray:
+    """`[N]` booleans: are the labels of all groups together among the k best combinations?
+
+    A combination takes one class of each group, and its score is the product of theirs.
+
+    Args:
+      scores: probabilities `[N,K_g]` of each group.
+      labels: class of each group within that group, `[N,G]`.
+      k: at least 1.
+    """
+    found = np.zeros(len(labels), bool)
+    for row, own in enumerate(labels):
+        combined = functools.reduce(np.multiply.outer, [group[row] for group in scores])
+        best = combined[tuple(own)]
+        found[row] = np.isfinite(best) and np.sum(~(combined < best)) <= k
+    return found
 
 
 def mean_class(scores: np.ndarray, labels: np.ndarray) -> float:

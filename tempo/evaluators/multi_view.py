@@ -102,7 +102,7 @@ class MultiView:
     @property
     def metric(self) -> str:
         """Key of its rows that says how good a checkpoint is."""
-        return "top1" if self._task.link == "softmax" else "mean_average_precision"
+        return "mean_average_precision" if self._task.kind == "multi" else "top1"
 
     @property
     def main_metric(self) -> str:
@@ -180,7 +180,8 @@ class MultiView:
         if self._save_views:
             shapes["view_logits"] = (self._view.num_views, num_classes)
         found = {name: np.zeros((count, *shape), np.float32) for name, shape in shapes.items()}
-        found["label"] = np.zeros_like(self._split.labels)
+        labels = self._split.labels
+        found["label"] = np.zeros(labels.shape, labels.dtype)
         seen = np.zeros(count, np.int32)
         marks = [(time.perf_counter(), 0)]
         for index, label, mask, batch_logits in self._predicted(variables):
@@ -262,11 +263,29 @@ class MultiView:
 
 
 def _accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    if task.link == "sigmoid":
+    if task.kind == "multi":
         return {"mean_average_precision": metrics.mean_average_precision(scores, labels)}
+    if task.kind == "joint":
+        return _joint_accuracies(task, scores, labels)
     return {
         "top1": metrics.top_k(scores, labels, 1),
         "top5": metrics.top_k(scores, labels, 5),
         "mean_class": metrics.mean_class(scores, labels),
         "ci95": metrics.bootstrap_ci95(metrics.hits(scores, labels, 1)),
     }
+
+
+def _joint_accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Of all groups together (the action of a verb and a noun), then of each group."""
+    parts = task.slices
+    within = labels - np.array([part.start for part in parts.values()])
+    groups = {name: scores[:, part] for name, part in parts.items()}
+    top1, top5 = (metrics.joint_hits(list(groups.values()), within, k) for k in (1, 5))
+    row = {
+        "top1": float(top1.mean()),
+        "top5": float(top5.mean()),
+        "ci95": metrics.bootstrap_ci95(top1),
+    }
+    for (name, group), own in zip(groups.items(), within.T, strict=True):
+        row |= {f"{name}_top{k}": metrics.top_k(group, own, k) for k in (1, 5)}
+    return row

@@ -44,3 +44,21 @@ def test_mean_average_precision_by_hand():
     scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
     labels = np.array([[1, 0], [0, 0], [1, 0]])  # nobody has class 1
     assert metrics.mean_average_precision(scores, labels) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_joint_hits_rank_combinations_by_the_product_of_their_scores():
+    verbs = np.array([[0.6, 0.4], [0.9, 0.1], [0.5, np.nan]])
+    nouns = np.array([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5]])
+    labels = np.array([[1, 0], [0, 1], [1, 2]])
+    # First row: .30 .18 .12 / .20 .12 .08, so verb 1 with noun 0 is second.
+    assert metrics.joint_hits([verbs, nouns], labels, 1).tolist() == [False, False, False]
+    assert metrics.joint_hits([verbs, nouns], labels, 2).tolist() == [True, True, False]
+
+
+def test_joint_top1_is_right_where_every_group_is():
+    rng = np.random.default_rng(0)
+    verbs, nouns = rng.random((50, 4)), rng.random((50, 6))
+    labels = np.stack([rng.integers(4, size=50), rng.integers(6, size=50)], axis=1)
+    both = (verbs.argmax(1) == labels[:, 0]) & (nouns.argmax(1) == labels[:, 1])
+    np.testing.assert_array_equal(metrics.joint_hits([verbs, nouns], labels, 1), both)
+    assert both.any()
