@@ -1,10 +1,11 @@
-"""Shared vocabulary: array and batch aliases, and the two specs that say which frames are read.
+"""Shared vocabulary: array and batch aliases, and the specs that say which frames and which flow are read.
 
 This file imports neither jax nor anything of tempo but its errors, so data workers start fast.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from tempo.errors import InputError
 
@@ -12,7 +13,8 @@ Array = Any  # jax.Array or np.ndarray; jax is not imported here
 Batch = dict[str, Array]
 """A plain dict of arrays with a leading batch axis.
 
-Training: `video [B,T,H,W,C] uint8`, `label [B] int32`, `index [B] int32` (row of the split).
+Training: `video [B,T,H,W,C] uint8`, `label` (see `LABEL_KINDS`), `index [B] int32` (row of the
+split) and, where it is asked for, `flow [B,S,H,W,2L] uint8` (x0, y0, x1, y1, ...; 128 is no motion).
 Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`, False on padding.
 `id [B]` (strings) stays on the host: `tempo.sharding.to_global` leaves it out.
 """
@@ -20,10 +22,12 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 LABEL_KINDS = ("single", "multi", "joint")
 """One class index per video `[B]`; a multi-hot vector `[B,K]`; or one class of each of several
 groups, such as a verb and a noun, as indices into the joined list of class names `[B,G]`."""
-CLIP_SAMPLINGS = ("dense", "segments")
+CLIP_SAMPLINGS = ("dense", "segments", "uniform")
 SHORT_POLICIES = ("hold_last", "loop")
+ORDERS = ("normal", "reverse", "concat")
 CLIP_STARTS = ("linspace", "ticks")
-CROPS = ("center", "three", "ten", "full")
+STRIDE_RULES = ("center", "gap")
+CROPS = ("center", "three", "five", "ten", "full")
 AVERAGES = ("probs", "logits")
 
 
@@ -44,27 +48,101 @@ class ClipSpec:
     Attributes:
       num_frames: T, frames in a clip.
       stride: frames between two of them in a `dense` clip (tau); unused by `segments`.
-      sampling: `dense` (T frames at a fixed stride) or `segments` (one frame from each of T equal
-        parts of the video; TSN, arXiv 1608.00859).
+      train_strides: if given, every training clip draws its stride from these, all equally
+        likely; tests keep `stride`.
+      sampling: `dense` (T frames at a fixed stride), `segments` (one frame from each of T equal
+        parts of the video; TSN, arXiv 1608.00859) or `uniform` (in training T different frames
+        anywhere, in their order; tests take `segments`).
       short: what follows when the clip is longer than the video: `hold_last` repeats the last
         frame that the stride reached (the TPN release), `loop` starts over (mmaction2).
       fps: if above 0, `stride` counts frames of this rate and timestamps are used to find them,
         so that videos of different or variable frame rate agree; 0 counts stored frames.
+      order: what clips are taken from, in training and tests: the video (`normal`), the video
+        played backwards (`reverse`), or the one and then the other (`concat`, 2N frames, of which
+        the two in the middle are the same).
+      reverse_prob: share of training clips for which that is turned round once more.
     """
 
     num_frames: int
     stride: int = 1
+    train_strides: tuple[int, ...] = ()
     sampling: str = "dense"
     short: str = "hold_last"
     fps: float = 0.0
+    order: str = "normal"
+    reverse_prob: float = 0.0
 
     def __post_init__(self):
+        # A config that went through JSON has lists.
+        object.__setattr__(self, "train_strides", tuple(self.train_strides))
         _check_positive("num_frames", self.num_frames)
         _check_positive("stride", self.stride)
+        for stride in self.train_strides:
+            _check_positive("every one of train_strides", stride)
         _check("sampling", self.sampling, CLIP_SAMPLINGS)
+        if self.train_strides and self.sampling != "dense":
+            raise InputError(
+                f"train_strides are for dense clips; sampling={self.sampling!r} has no stride, "
+                "leave them out."
+            )
         _check("short", self.short, SHORT_POLICIES)
+        _check("order", self.order, ORDERS)
+        if not 0 <= self.reverse_prob <= 1:
+            raise InputError(f"reverse_prob must be 0 to 1; got {self.reverse_prob}.")
         if self.fps < 0:
             raise InputError(f"fps must be 0 (stored frames) or positive; got {self.fps}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowSpec:
+    """Which optical flow is read beside a clip (arXiv 1903.01038): S snippets of L fields.
+
+    A snippet is L fields one after the other, which become 2L channels x0, y0, x1, y1, ... Snippets
+    lie at equal distances around the clip's middle frame t.
+
+    Attributes:
+      num_snippets: S.
+      num_fields: L.
+      interval: tau of tests.
+      train_intervals: lowest and highest tau of training; every clip draws a whole number between.
+      stride_rule: what tau is: the distance between centres of neighbouring snippets (`center`;
+        they overlap if tau < L) or the fields between the end of one and the start of the next
+        (`gap`; centres are L + tau apart).
+    """
+
+    num_snippets: int = 3
+    num_fields: int = 10
+    interval: int = 5
+    train_intervals: tuple[int, int] = (1, 10)
+    stride_rule: str = "center"
+
+    def __post_init__(self):
+        object.__setattr__(self, "train_intervals", tuple(self.train_intervals))
+        _check_positive("num_snippets", self.num_snippets)
+        _check_positive("num_fields", self.num_fields)
+        if self.interval < 0:
+            raise InputError(f"interval must be at least 0; got {self.interval}.")
+        if (
+            len(self.train_intervals) != 2
+            or not 0 <= self.train_intervals[0] <= (self.train_intervals[1])
+        ):
+            raise InputError(
+                "train_intervals are the lowest and the highest interval, such as (1, 10); got "
+                f"{self.train_intervals}."
+            )
+        _check("stride_rule", self.stride_rule, STRIDE_RULES)
+
+
+class ClipShape(NamedTuple):
+    """What one step's training clips look like, where it changes from step to step (multigrid)."""
+
+    num_frames: int
+    stride: int
+    size_px: int
+
+
+ShapeAt = Callable[[int], ClipShape]
+"""Training step -> shape of its clips."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,8 +153,9 @@ class ViewSpec:
       num_clips: clips along time.
       clip_starts: rule for their starts: `linspace` (first to last possible, mmaction2) or
         `ticks` (centres of equal intervals, the TPN release). One clip is centred by both.
-      crop: `center` (1), `three` (left, right, centre; top, bottom, centre if portrait), `ten`
-        (four corners, centre, and their mirror images) or `full` (no crop: the resized frame).
+      crop: `center` (1), `three` (left, right, centre; top, bottom, centre if portrait), `five`
+        (four corners and centre), `ten` (those and their mirror images) or `full` (no crop: the
+        resized frame).
       short_side_px: frames are first resized to this short side, keeping their aspect ratio.
       size_px: side of the square crop.
       average: `probs` averages softmax probabilities over the views, `logits` averages before it.
@@ -103,9 +182,15 @@ class ViewSpec:
     @property
     def num_crops(self) -> int:
         """Crops per clip."""
-        return {"center": 1, "three": 3, "ten": 10, "full": 1}[self.crop]
+        return {"center": 1, "three": 3, "five": 5, "ten": 10, "full": 1}[self.crop]
 
     @property
     def num_views(self) -> int:
         """V: clips x crops."""
         return self.num_clips * self.num_crops
+
+    @property
+    def mirrored(self) -> tuple[bool, ...]:
+        """Which of the V views are mirror images."""
+        crops = tuple(self.crop == "ten" and i >= 5 for i in range(self.num_crops))
+        return crops * self.num_clips

@@ -1,8 +1,11 @@
 """Which frames make a clip: pure functions of a video's length and a `ClipSpec`.
 
 All return frame numbers, int64 `[..., T]`, inside the video. Sources: the TPN release
-(decisionforce/TPN) and mmaction2 where their rules differ; TSN, arXiv 1608.00859.
+(decisionforce/TPN) and mmaction2 where their rules differ; TSN, arXiv 1608.00859. Which optical
+flow goes with the frames is in `tempo.data.flow_sampling`.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -18,7 +21,9 @@ def train_indices(
     """One random clip, int64 [T].
 
     Dense clips start anywhere that keeps all frames inside the video (at 0 if the video is too
-    short); of segments, one frame uniformly inside each.
+    short), with a stride drawn from `clip.train_strides` if there are any; of segments, one frame
+    uniformly inside each; `uniform` takes any T different frames in their order (of fewer frames,
+    some more than once).
 
     Args:
       num_frames: N, stored frames of the video, at least 1.
@@ -26,11 +31,17 @@ def train_indices(
       rng: source of the draw.
       timestamps: [N] seconds, needed where `clip.fps` is above 0.
     """
-    ticks = _resampled(num_frames, clip, timestamps)
-    if clip.sampling == "segments":
-        return ticks[_segments(len(ticks), clip.num_frames, rng.random(clip.num_frames))]
-    start = rng.integers(max(len(ticks) - clip_span(clip), 0) + 1)
-    return ticks[dense_indices(start, len(ticks), clip)]
+    is_turned = clip.reverse_prob > 0 and rng.random() < clip.reverse_prob
+    frames = source(num_frames, clip, timestamps, is_turned)
+    if clip.sampling == "uniform" and len(frames) >= clip.num_frames:
+        return frames[np.sort(rng.choice(len(frames), clip.num_frames, replace=False))]
+    if clip.sampling != "dense":
+        return frames[_segments(len(frames), clip.num_frames, rng.random(clip.num_frames))]
+    if clip.train_strides:
+        stride = clip.train_strides[rng.integers(len(clip.train_strides))]
+        clip = dataclasses.replace(clip, stride=stride)
+    start = rng.integers(max(len(frames) - clip_span(clip), 0) + 1)
+    return frames[dense_indices(start, len(frames), clip)]
 
 
 def eval_indices(
@@ -41,12 +52,37 @@ def eval_indices(
     timestamps: np.ndarray | None = None,
 ) -> np.ndarray:
     """The clips of an evaluation, int64 [num_clips,T]; see `dense_starts`, `segment_places`."""
-    ticks = _resampled(num_frames, clip, timestamps)
-    if clip.sampling == "segments":
+    frames = source(num_frames, clip, timestamps)
+    if clip.sampling != "dense":
         places = segment_places(num_clips, clip_starts)
-        return ticks[np.stack([_segments(len(ticks), clip.num_frames, p) for p in places])]
-    starts = dense_starts(len(ticks), clip, num_clips, clip_starts)
-    return ticks[np.stack([dense_indices(start, len(ticks), clip) for start in starts])]
+        return frames[np.stack([_segments(len(frames), clip.num_frames, p) for p in places])]
+    starts = dense_starts(len(frames), clip, num_clips, clip_starts)
+    return frames[np.stack([dense_indices(start, len(frames), clip) for start in starts])]
+
+
+def source(
+    num_frames: int,
+    clip: ClipSpec,
+    timestamps: np.ndarray | None = None,
+    is_turned: bool = False,
+) -> np.ndarray:
+    """The stored frames that clips are taken from, in the order in which they are played, int64.
+
+    All frames (or those on the ticks of `clip.fps`), backwards if `clip.order` is `reverse`; for
+    `concat` forwards and then backwards, which makes a palindrome of twice the length. Clips count
+    their frames in this sequence, so a start, a stride or the end of a short video mean the same
+    in every order.
+
+    Args:
+      num_frames: N.
+      clip: gives `fps` and `order`.
+      timestamps: [N] seconds, needed where `clip.fps` is above 0.
+      is_turned: whether the whole sequence is turned round.
+    """
+    frames = _resampled(num_frames, clip, timestamps)
+    if clip.order == "concat":
+        return np.concatenate([frames, frames[::-1]])
+    return frames[::-1] if (clip.order == "reverse") != is_turned else frames
 
 
 def clip_span(clip: ClipSpec) -> int:

@@ -1,0 +1,115 @@
+"""Which optical flow goes with a clip: snippets of L fields around its middle frame.
+
+Field i is the motion from frame i to frame i + 1, so a video of N frames has N - 1. Source: the
+spatiotemporal pyramid network (arXiv 1903.01038); what it leaves open is said where it is decided.
+"""
+
+import numpy as np
+
+from tempo.data import sampling
+from tempo.errors import InputError
+from tempo.types import ClipSpec, FlowSpec
+
+
+def check(clip: ClipSpec) -> None:
+    """Raises `InputError` for clips that stored flow cannot go with."""
+    if clip.order != "normal" or clip.reverse_prob > 0:
+        raise InputError(
+            f"Flow is stored for videos played forwards, but order={clip.order!r} and "
+            f"reverse_prob={clip.reverse_prob:g} play them backwards; leave these out."
+        )
+
+
+def train_indices(
+    num_frames: int,
+    clip: ClipSpec,
+    flow: FlowSpec,
+    rng: np.random.Generator,
+    timestamps: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random clip and its flow: frames int64 [T], fields int64 [S,L].
+
+    A single frame t is uniform over L / 2 to N - 1 - L / 2, where the snippet around it fits the
+    video; of a video too short for that, the centre. Longer clips are drawn as ever, and their
+    middle frame is t. Tau is uniform over `flow.train_intervals`.
+
+    Args:
+      num_frames: N, stored frames, at least 2.
+      clip: which frames make a clip.
+      flow: which fields go with it.
+      rng: source of the draw.
+      timestamps: [N] seconds, needed where `clip.fps` is above 0.
+    """
+    if clip.num_frames == 1:
+        first, count = _middles(num_frames, flow)
+        frames = np.array([first + rng.integers(count)])
+    else:
+        frames = sampling.train_indices(num_frames, clip, rng, timestamps)
+    interval = int(rng.integers(flow.train_intervals[0], flow.train_intervals[1] + 1))
+    return frames, flow_indices(num_frames - 1, _middle(frames), flow, interval)
+
+
+def eval_indices(
+    num_frames: int,
+    clip: ClipSpec,
+    flow: FlowSpec,
+    num_clips: int = 1,
+    clip_starts: str = "linspace",
+    timestamps: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clips of an evaluation and their flow: frames [num_clips,T], fields [num_clips,S,L].
+
+    Single frames are spread by `clip_starts` over those around which a snippet fits.
+    """
+    if clip.num_frames == 1:
+        first, count = _middles(num_frames, flow)
+        starts = sampling.dense_starts(count, clip, num_clips, clip_starts)
+        frames = first + starts[:, None]
+    else:
+        frames = sampling.eval_indices(num_frames, clip, num_clips, clip_starts, timestamps)
+    fields = [flow_indices(num_frames - 1, _middle(f), flow, flow.interval) for f in frames]
+    return frames, np.stack(fields)
+
+
+def flow_indices(num_flows: int, middle: int, flow: FlowSpec, interval: int) -> np.ndarray:
+    """The fields of the snippets around frame `middle`, int64 [S,L].
+
+    Snippet k has its centre at c_k = middle + (k - (S - 1) / 2) * step, rounded half up, and is the
+    fields c_k - L / 2 to c_k + L / 2 - 1; fields outside the video are its first or last one. The
+    step is `interval` or, by the `gap` rule, L + `interval`. The paper says "interval": `center`
+    is the reading of earlier two-stream networks (arXiv 1604.06573).
+
+    Args:
+      num_flows: stored fields of the video.
+      middle: a frame.
+      flow: S, L and the rule.
+      interval: tau.
+
+    Raises:
+      InputError: there is no flow.
+    """
+    if num_flows < 1:
+        raise InputError("A video of one frame has no optical flow; prepare with min_frames >= 2.")
+    step = interval + (flow.num_fields if flow.stride_rule == "gap" else 0)
+    k = np.arange(flow.num_snippets) - (flow.num_snippets - 1) / 2
+    # Half up, for half to even would make the distances of an even number of snippets differ.
+    centers = middle + np.floor(k * step + 0.5).astype(np.int64)
+    fields = centers[:, None] - flow.num_fields // 2 + np.arange(flow.num_fields)
+    return np.clip(fields, 0, num_flows - 1)
+
+
+def stack(fields: np.ndarray) -> np.ndarray:
+    """Fields [...,L,H,W,2] as channels [...,H,W,2L], in the order x0, y0, x1, y1, ..."""
+    num_fields, height, width, _ = fields.shape[-4:]
+    channels = np.moveaxis(fields, -4, -2)
+    return channels.reshape(*fields.shape[:-4], height, width, 2 * num_fields)
+
+
+def _middles(num_frames: int, flow: FlowSpec) -> tuple[int, int]:
+    """First of the frames around which a snippet fits, and their number; else (centre, 1)."""
+    count = num_frames - flow.num_fields
+    return (flow.num_fields // 2, count) if count > 0 else ((num_frames - 1) // 2, 1)
+
+
+def _middle(frames: np.ndarray) -> int:
+    return int(frames[len(frames) // 2])
