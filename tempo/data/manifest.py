@@ -52,13 +52,27 @@ class Source:
 class Scan:
     """What a scan found: class names in label order, and the videos of each split in record order.
 
-    `num_ignored` counts files that are no video by their suffix.
+    Attributes:
+      layout: how the videos were listed.
+      class_names: in label order; those of several groups one group after the other.
+      splits: the videos of each split.
+      num_ignored: files that are no video by their suffix.
+      label_kind: one of `tempo.types.LABEL_KINDS`.
+      label_groups: number of classes of each group, in order; empty unless the kind is `joint`.
+      mirror_labels: for each class, that of its mirrored videos; None if they keep theirs.
+      fps: rate of folders of frames; 0 where files know theirs.
+      refused: `{"id", "source", "split", "reason"}` of listed videos that are refused unopened.
     """
 
     layout: str
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[Source, ...]]
     num_ignored: int = 0
+    label_kind: str = "single"
+    label_groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    mirror_labels: tuple[int, ...] | None = None
+    fps: float = 0.0
+    refused: tuple[Mapping[str, str], ...] = ()
 
     @property
     def num_videos(self) -> int:
