@@ -62,6 +62,7 @@ class Scan:
       mirror_labels: for each class, that of its mirrored videos; None if they keep theirs.
       fps: rate of folders of frames; 0 where files know theirs.
       refused: `{"id", "source", "split", "reason"}` of listed videos that are refused unopened.
+      is_strict: whether every class must have a video to train on and one to test on.
     """
 
     layout: str
@@ -73,6 +74,7 @@ class Scan:
     mirror_labels: tuple[int, ...] | None = None
     fps: float = 0.0
     refused: tuple[Mapping[str, str], ...] = ()
+    is_strict: bool = False
 
     @property
     def num_videos(self) -> int:
@@ -100,7 +102,7 @@ def scan(videos_dir: str | os.PathLike, *, split_number: int = 1) -> Scan:
     else:
         found = _scan_class_folders(root)
     check_classes(found.class_names, {k: [v.label for v in s] for k, s in found.splits.items()})
-    return dataclasses.replace(found, splits=_with_metadata(root, found.splits))
+    return dataclasses.replace(found, splits=_with_metadata(root, found.splits), is_strict=True)
 
 
 def check_classes(class_names: Sequence[str], labels: Mapping[str, Iterable[int]]) -> None:
