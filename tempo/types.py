@@ -1,4 +1,4 @@
-"""Shared vocabulary: array and batch aliases, and the specs that say which frames and which flow are read.
+"""Shared vocabulary: array and batch aliases; the specs that say which frames and flow are read.
 
 This file imports neither jax nor anything of tempo but its errors, so data workers start fast.
 """
@@ -14,7 +14,7 @@ Batch = dict[str, Array]
 """A plain dict of arrays with a leading batch axis.
 
 Training: `video [B,T,H,W,C] uint8`, `label` (see `LABEL_KINDS`), `index [B] int32` (row of the
-split) and, where it is asked for, `flow [B,S,H,W,2L] uint8` (x0, y0, x1, y1, ...; 128 is no motion).
+split) and, where asked for, `flow [B,S,H,W,2L] uint8` (x0, y0, x1, y1, ...; 128 is no motion).
 Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`, False on padding.
 `id [B]` (strings) stays on the host: `tempo.sharding.to_global` leaves it out.
 """

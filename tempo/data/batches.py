@@ -4,19 +4,23 @@ A maker is called with the rows of a batch by the grain dataset of `tempo.data.p
 gives depends on its arguments alone.
 """
 
+import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
 import cv2
 import numpy as np
 
+from tempo.data import flow_sampling, geometry, sampling
 from tempo.data import host_ops as host_ops_lib
-from tempo.data import sampling
-from tempo.data.records import Split
+from tempo.data.records import Record, Split
 from tempo.errors import InputError
-from tempo.types import Batch, ClipSpec, ViewSpec
+from tempo.types import Batch, ClipShape, ClipSpec, FlowSpec, ShapeAt, ViewSpec
+
+Clip = tuple[dict[str, np.ndarray], bool]
+"""The uint8 streams of one clip, or of one video's views, and whether they are mirrored."""
 
 
 class BatchMaker:
@@ -62,70 +66,179 @@ class BatchMaker:
             future.result()
 
     def _fill(
-        self, rows: np.ndarray, shape: Sequence[int] | None, make: Callable[[int], np.ndarray]
+        self,
+        rows: np.ndarray,
+        shapes: Mapping[str, Sequence[int]] | None,
+        make: Callable[[int], Sequence[Clip]],
+        clips_per_row: int = 1,
     ) -> Batch:
-        """A batch of the split's `rows`; slot i holds the uint8 array `make(i)` of this shape.
+        """A batch of the split's `rows`; `make(i)` gives the clips of row i, streams of `shapes`.
 
         Each is copied into its place in the batch as it comes: a list of them and `np.stack` would
         hold everything twice.
         """
-        done = 0
-        if shape is None:
+        first = None
+        if shapes is None:
             first = make(0)
-            shape, done = first.shape, 1
-        video = np.empty((len(rows), *shape), np.uint8)
-        if done:
-            video[0] = first
+            shapes = {name: stream.shape for name, stream in first[0][0].items()}
+        slots = np.repeat(rows, clips_per_row)
+        batch = {name: np.empty((len(slots), *shape), np.uint8) for name, shape in shapes.items()}
+        is_mirrored = np.zeros(len(slots), bool)
 
         def put(i: int) -> None:
-            array = make(i + done)
-            if array.shape != video.shape[1:]:
-                raise InputError(
-                    f"{self._split.ids[rows[i + done]]}: {array.shape} does not fit a batch of "
-                    f"{video.shape[1:]}; crop all videos to one size."
-                )
-            video[i + done] = array
+            clips = first if i == 0 and first is not None else make(i)
+            for slot, (streams, mirrored) in enumerate(clips, i * clips_per_row):
+                is_mirrored[slot] = mirrored
+                for name, stream in streams.items():
+                    if stream.shape != batch[name].shape[1:]:
+                        raise InputError(
+                            f"{self._split.ids[rows[i]]}: {name} {stream.shape} does not fit a "
+                            f"batch of {batch[name].shape[1:]}; crop all videos to one size."
+                        )
+                    batch[name][slot] = stream
 
-        self._run(put, len(rows) - done)
-        return {
-            "video": video,
-            "label": self._split.labels[rows],
-            "index": rows.astype(np.int32),
-            "id": np.array([self._split.ids[row] for row in rows], dtype=np.str_),
+        self._run(put, len(rows))
+        return batch | {
+            "label": self._labels(slots, is_mirrored),
+            "index": slots.astype(np.int32),
+            "id": np.array([self._split.ids[row] for row in slots], dtype=np.str_),
         }
+
+    def _labels(self, rows: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
+        labels = self._split.labels[rows]
+        mirror = getattr(self._split, "mirror_labels", None)
+        if mirror is not None and is_mirrored.any():
+            labels[is_mirrored] = mirrored_labels(labels[is_mirrored], mirror)
+        return labels
 
 
 class TrainBatch(BatchMaker):
-    """(step, rows of the whole batch) -> this process's part of the batch."""
+    """(step, rows of the whole batch) -> this process's part of the batch.
 
-    def __init__(self, *, split, part, num_threads, clip: ClipSpec, size_px: int, ops, seed: int):
+    Args:
+      split: what to read.
+      part: slots of the whole batch that are made here; multiples of `clips_per_video`.
+      num_threads: 0 fills in the caller.
+      clip: which frames make a clip, with `extra_frames` counted in.
+      extra_frames: how many of them are there for differences only.
+      flow: which flow is read beside them; None reads none.
+      size_px: side of the clips that `ops` must give.
+      ops: rows of `host_ops.OPS`.
+      clips_per_video: neighbouring slots that show the same video.
+      shape_at: shape of a step's clips, in place of `clip` and `size_px`.
+      seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        *,
+        split: Split,
+        part: slice,
+        num_threads: int,
+        clip: ClipSpec,
+        extra_frames: int,
+        flow: FlowSpec | None,
+        size_px: int,
+        ops: Sequence[Any],
+        clips_per_video: int,
+        shape_at: ShapeAt | None,
+        seed: int,
+    ):
         super().__init__(split, part, num_threads)
         self._clip = clip
+        self._extra_frames = extra_frames
+        self._flow = flow
         self._size_px = size_px
-        self._ops = ops
+        self._op_rows = ops
+        self._ops = host_ops_lib.create(ops, size_px)
+        self._clips_per_video = clips_per_video
+        self._shape_at = shape_at
         self._seed = seed
 
     def __call__(self, step: int, rows: np.ndarray) -> Batch:
         """The part of batch `step`, whose `rows` of the split are given for the whole batch."""
-        rows = rows[self._part]
+        count, start = self._clips_per_video, self._part.start
+        rows = rows[start // count : self._part.stop // count]
+        clip, size_px, ops = self._settings(step)
 
-        def make(i: int) -> np.ndarray:
-            rng = np.random.default_rng((self._seed, step, self._part.start + i))
-            record = self._split[rows[i]]
-            wanted = sampling.train_indices(record.num_frames, self._clip, rng, record.timestamps)
-            return host_ops_lib.run(self._ops, record.decode(wanted), rng)
+        def make(i: int) -> list[Clip]:
+            slots = range(start + i * count, start + (i + 1) * count)
+            rngs = [np.random.default_rng((self._seed, step, slot)) for slot in slots]
+            return self._clips(self._split[rows[i]], clip, ops, rngs)
 
-        shape = (self._clip.num_frames, self._size_px, self._size_px, 3)
-        return self._fill(rows, shape, make)
+        shapes = {"video": (clip.num_frames, size_px, size_px, 3)}
+        if self._flow is not None:
+            channels = 2 * self._flow.num_fields
+            shapes["flow"] = (self._flow.num_snippets, size_px, size_px, channels)
+        return self._fill(rows, shapes, make, count)
+
+    def _settings(self, step: int) -> tuple[ClipSpec, int, Sequence[Any]]:
+        """Clip, size and ops of a step."""
+        if self._shape_at is None:
+            return self._clip, self._size_px, self._ops
+        shape = ClipShape(*self._shape_at(step))
+        clip = dataclasses.replace(
+            self._clip,
+            num_frames=shape.num_frames + self._extra_frames,
+            stride=shape.stride,
+            train_strides=(),
+        )
+        return clip, shape.size_px, host_ops_lib.create(self._op_rows, shape.size_px)
+
+    def _clips(
+        self,
+        record: Record,
+        clip: ClipSpec,
+        ops: Sequence[Any],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[Clip]:
+        """A clip of the record for each generator; what several of them show is decoded once."""
+        about = record.num_frames, clip
+        if self._flow is None:
+            wanted = [sampling.train_indices(*about, rng, record.timestamps) for rng in rngs]
+            videos = record.decode(np.stack(wanted))
+            return [
+                host_ops_lib.run(ops, {"video": video}, rng)
+                for video, rng in zip(videos, rngs, strict=True)
+            ]
+        wanted, fields = zip(
+            *(
+                flow_sampling.train_indices(*about, self._flow, rng, record.timestamps)
+                for rng in rngs
+            ),
+            strict=True,
+        )
+        numbers, places = _unique(np.stack(fields))
+        flows = _decode_flow(record, numbers)
+        videos = record.decode(np.stack(wanted))
+        clips = []
+        for video, place, rng in zip(videos, places, rngs, strict=True):
+            # Snippets overlap: each field is cropped once.
+            used, again = _unique(place)
+            streams = _one_size({"video": video, "flow": flows[used]})
+            streams, is_mirrored = host_ops_lib.run(ops, streams, rng)
+            streams["flow"] = flow_sampling.stack(streams["flow"][again])
+            clips.append((streams, is_mirrored))
+        return clips
 
 
 class EvalBatch(BatchMaker):
     """First row of a whole batch -> this process's part of the batch, padded and masked."""
 
-    def __init__(self, *, split, part, num_threads, clip: ClipSpec, view: ViewSpec):
+    def __init__(
+        self,
+        *,
+        split: Split,
+        part: slice,
+        num_threads: int,
+        clip: ClipSpec,
+        view: ViewSpec,
+        flow: FlowSpec | None,
+    ):
         super().__init__(split, part, num_threads)
         self._clip = clip
         self._view = view
+        self._flow = flow
 
     def __call__(self, first: int) -> Batch:
         """The part of the batch that begins with row `first`."""
@@ -133,27 +246,82 @@ class EvalBatch(BatchMaker):
         mask = positions < len(self._split)
         rows = np.minimum(positions, len(self._split) - 1)
         num_read = max(1, int(mask.sum()))
-        batch = self._fill(rows[:num_read], self._shape(), lambda i: self._views(rows[i]))
+        # Mirror images among the views keep the video's label; who scores them knows which they
+        # are (`ViewSpec.mirrored`).
+        batch = self._fill(
+            rows[:num_read], self._shapes(), lambda i: [(self._views(rows[i]), False)]
+        )
         last = np.minimum(np.arange(len(rows)), num_read - 1)
         if num_read < len(rows):
             batch = {key: value[last] for key, value in batch.items()}
         return batch | {"mask": mask}
 
-    def _shape(self) -> tuple[int, ...] | None:
+    def _shapes(self) -> dict[str, tuple[int, ...]] | None:
         """Of one video's views; None if it depends on the video."""
         view = self._view
         if view.crop == "full":
             return None
-        return (view.num_views, self._clip.num_frames, view.size_px, view.size_px, 3)
+        square = (view.size_px, view.size_px)
+        shapes = {"video": (view.num_views, self._clip.num_frames, *square, 3)}
+        if self._flow is not None:
+            channels = 2 * self._flow.num_fields
+            shapes["flow"] = (view.num_views, self._flow.num_snippets, *square, channels)
+        return shapes
 
-    def _views(self, row: int) -> np.ndarray:
+    def _views(self, row: int) -> dict[str, np.ndarray]:
         view, record = self._view, self._split[row]
-        wanted = sampling.eval_indices(
-            record.num_frames, self._clip, view.num_clips, view.clip_starts, record.timestamps
+        places = {}
+        about = view.num_clips, view.clip_starts, record.timestamps
+        # Clips overlap: each frame is decoded, resized and cropped once.
+        if self._flow is None:
+            wanted = sampling.eval_indices(record.num_frames, self._clip, *about)
+            frames, places["video"] = _unique(wanted)
+            streams = {"video": record.decode(frames)}
+        else:
+            wanted, fields = flow_sampling.eval_indices(
+                record.num_frames, self._clip, self._flow, *about
+            )
+            frames, places["video"] = _unique(wanted)
+            numbers, places["flow"] = _unique(fields)
+            streams = _one_size(
+                {"video": record.decode(frames), "flow": _decode_flow(record, numbers)}
+            )
+        crops = host_ops_lib.view_streams(streams, view.crop, view.short_side_px, view.size_px)
+        by_clip = {name: crops[name][:, place].swapaxes(0, 1) for name, place in places.items()}
+        if self._flow is not None:
+            by_clip["flow"] = flow_sampling.stack(by_clip["flow"])
+        return {name: x.reshape(-1, *x.shape[2:]) for name, x in by_clip.items()}
+
+
+def mirrored_labels(labels: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """Labels of the mirrored videos.
+
+    Args:
+      labels: class numbers int32 [B], one of each group int32 [B,G], or multi-hot uint8 [B,K].
+      mirror: int32 [K], class -> class of the mirror image; its own inverse.
+    """
+    if labels.dtype == np.uint8:
+        return labels[:, mirror]
+    return mirror[labels]
+
+
+def _unique(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different numbers, and for each given one its place among them."""
+    different, places = np.unique(numbers, return_inverse=True)
+    return different, places.reshape(numbers.shape)
+
+
+def _decode_flow(record: Record, numbers: np.ndarray) -> np.ndarray:
+    if not getattr(record, "num_flows", 0):
+        raise InputError(
+            f"{record.id}: these records hold no optical flow; prepare them with --flow."
         )
-        # Clips overlap: each frame is decoded and resized once.
-        frames, places = np.unique(wanted, return_inverse=True)
-        resized = host_ops_lib.resize_short_side(record.decode(frames), view.short_side_px)
-        crops = host_ops_lib.crop_views(resized, view.crop, view.size_px)
-        by_clip = crops[:, places.reshape(wanted.shape)].swapaxes(0, 1)
-        return by_clip.reshape(-1, *by_clip.shape[2:])
+    return record.decode_flow(numbers)
+
+
+def _one_size(streams: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Frames in the size of the flow, where that was stored smaller."""
+    size = streams["flow"].shape[1:3]
+    if streams["video"].shape[1:3] == size:
+        return streams
+    return streams | {"video": geometry.resize(streams["video"], *size)}

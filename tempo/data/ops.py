@@ -38,3 +38,9 @@ def make(row: Row, table: Mapping[str, Callable], what: str, **provided: Any) ->
         raise InputError(f"{what.capitalize()} {name!r} needs {', '.join(missing)}.")
     # A config that went through JSON has lists where ops want tuples.
     return factory(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
+
+
+def check_range(op: str, name: str, value: float, most: float, least: float = 0.0) -> None:
+    """Raises `InputError` unless an op's argument lies in [least, most]."""
+    if not least <= value <= most:
+        raise InputError(f"{op}: {name} must be {least:g} to {most:g}; got {value:g}.")

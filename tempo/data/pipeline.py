@@ -9,6 +9,7 @@ batch, never what is in it, and a run resumes by starting the stream at its step
         for batch in batches: ...
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,11 +17,11 @@ import grain
 import numpy as np
 from absl import flags
 
-from tempo.data import batches
+from tempo.data import batches, flow_sampling
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.records import Records, Split, is_complete, open_records
 from tempo.errors import InputError
-from tempo.types import Batch, ClipSpec, ViewSpec
+from tempo.types import Batch, ClipSpec, FlowSpec, ShapeAt, ViewSpec
 
 __all__ = [
     "Batches",
@@ -29,6 +30,7 @@ __all__ = [
     "eval_batches",
     "is_complete",
     "open_records",
+    "steps_per_epoch",
     "train_batches",
 ]
 
@@ -44,6 +46,10 @@ def train_batches(
     batch_size: int,
     size_px: int,
     host_ops: Sequence[str | Mapping[str, Any]] = host_ops_lib.DEFAULT_TRAIN_OPS,
+    flow: FlowSpec | None = None,
+    extra_frames: int = 0,
+    clips_per_video: int = 1,
+    shape_at: ShapeAt | None = None,
     seed: int = 0,
     start_step: int = 0,
     num_steps: int | None = None,
@@ -54,9 +60,14 @@ def train_batches(
 ) -> "Batches":
     """Shuffled, augmented training batches, step after step.
 
-    Yields `video` uint8 [b,T,size_px,size_px,C], `label` int32 [b], `index` int32 [b] (row of the
-    split) and `id` str [b], with b = batch_size / process_count. An epoch is
-    `len(split) // batch_size` steps; what is left over is dropped; each epoch has another order.
+    Yields `video` uint8 [b,T,size_px,size_px,C], `label` (int32 [b] or [b,G], uint8 [b,K]: as the
+    split has it), `index` int32 [b] (row of the split) and `id` str [b], with b = batch_size /
+    process_count; with `flow` also `flow` uint8 [b,S,size_px,size_px,2L], which has the same crop
+    and flip. A mirrored clip has the mirrored label where the split knows one.
+
+    A step shows `batch_size / clips_per_video` videos, an epoch is `steps_per_epoch` steps: every
+    video at most once, with all its clips in one step; what fills no batch is dropped; each epoch
+    has another order. Clip i of step s draws from (seed, s, i) alone.
 
     Args:
       split: what to train on.
@@ -64,6 +75,12 @@ def train_batches(
       batch_size: clips of a step over all processes.
       size_px: side of the clips that `host_ops` must give.
       host_ops: rows of `host_ops.OPS`: names, or dicts with arguments.
+      flow: which optical flow to read beside the frames.
+      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`).
+      clips_per_video: clips of each video in a step, side by side in the batch (repeated
+        augmentation, arXiv 1901.09335); its frames are decoded once.
+      shape_at: step -> shape of its clips, in place of T, stride and `size_px`; must be picklable
+        for worker processes.
       seed: decides order and augmentation.
       start_step: first step to yield, counted from 0 over the whole run.
       num_steps: the stream ends before this step; None for no end.
@@ -75,30 +92,42 @@ def train_batches(
     Raises:
       InputError: sizes that do not fit. A `RecordError` while iterating names the record.
     """
-    _check(batch_size, num_workers, worker_kind, process_index, process_count)
-    if len(split) < batch_size:
+    _check(batch_size, num_workers, worker_kind, process_index, process_count, clips_per_video)
+    num_videos = batch_size // clips_per_video
+    if len(split) < num_videos:
         raise InputError(
             f"batch_size={batch_size} is more than the {len(split)} videos of split "
-            f"{split.name!r}; use at most {len(split)}."
+            f"{split.name!r}; use at most {len(split) * clips_per_video}."
         )
+    if flow is not None:
+        flow_sampling.check(clip)
     if start_step < 0 or (num_steps is not None and num_steps < start_step):
         raise InputError(f"Need 0 <= start_step <= num_steps; got {start_step} and {num_steps}.")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must be 0 to 2**32 - 1; got {seed}.")
     make_batch = batches.TrainBatch(
         split=split,
-        clip=clip,
+        clip=dataclasses.replace(clip, num_frames=clip.num_frames + extra_frames),
+        extra_frames=extra_frames,
+        flow=flow,
         size_px=size_px,
-        ops=host_ops_lib.create(host_ops, size_px),
+        ops=host_ops,
+        clips_per_video=clips_per_video,
+        shape_at=shape_at,
         seed=seed,
         part=_part(batch_size, process_index, process_count),
         num_threads=num_workers if worker_kind == "thread" else 0,
     )
     # The rows of one batch are an element before anything is read.
     rows = grain.MapDataset.range(len(split)).seed(seed).shuffle()
-    rows = rows.batch(batch_size, drop_remainder=True).repeat()
+    rows = rows.batch(num_videos, drop_remainder=True).repeat()
     steps = rows.map_with_index(make_batch)[start_step:num_steps]
     return Batches(steps, make_batch, num_workers, worker_kind)
+
+
+def steps_per_epoch(num_videos: int, batch_size: int, clips_per_video: int = 1) -> int:
+    """Steps that show every video once, without those that fill no batch."""
+    return num_videos // (batch_size // clips_per_video)
 
 
 def eval_batches(
@@ -107,6 +136,8 @@ def eval_batches(
     clip: ClipSpec,
     view: ViewSpec,
     batch_size: int,
+    flow: FlowSpec | None = None,
+    extra_frames: int = 0,
     num_workers: int = 0,
     worker_kind: str = "thread",
     process_index: int = 0,
@@ -115,15 +146,18 @@ def eval_batches(
     """Every video of a split exactly once, in order, with all its views.
 
     Yields `video` uint8 [b,V,T,h,w,C] (views clip by clip: clip 0 with its crops, clip 1, ...),
-    `label` int32 [b], `index` int32 [b], `mask` bool [b] and `id` str [b]. Where the split does not
-    fill the last batch, its last video is repeated with `mask` False, so every process has the same
-    number of batches of the same shape.
+    `label` (as the split has it), `index` int32 [b], `mask` bool [b] and `id` str [b]; with `flow`
+    also `flow` uint8 [b,V,S,h,w,2L]. Where the split does not fill the last batch, its last video
+    is repeated with `mask` False, so every process has the same number of batches of the same
+    shape.
 
     Args:
       split: what to evaluate on.
       clip: which frames make a clip.
       view: which clips and crops of each video.
       batch_size: videos of a batch over all processes.
+      flow: which optical flow to read beside the frames.
+      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`).
       num_workers: 0 makes a batch when it is asked for; else batches are made ahead.
       worker_kind: `thread` (decoding releases the GIL) or `process`.
       process_index: which contiguous part of each batch is yielded.
@@ -135,10 +169,13 @@ def eval_batches(
     _check(batch_size, num_workers, worker_kind, process_index, process_count)
     if not len(split):
         raise InputError(f"Split {split.name!r} has no videos to evaluate on.")
+    if flow is not None:
+        flow_sampling.check(clip)
     make_batch = batches.EvalBatch(
         split=split,
-        clip=clip,
+        clip=dataclasses.replace(clip, num_frames=clip.num_frames + extra_frames),
         view=view,
+        flow=flow,
         part=_part(batch_size, process_index, process_count),
         num_threads=num_workers if worker_kind == "thread" else 0,
     )
@@ -211,7 +248,9 @@ def _in_processes(dataset, num_workers: int):
     )
 
 
-def _check(batch_size, num_workers, worker_kind, process_index, process_count) -> None:
+def _check(
+    batch_size, num_workers, worker_kind, process_index, process_count, clips_per_video=1
+) -> None:
     if batch_size < 1 or num_workers < 0:
         raise InputError(
             f"Need batch_size >= 1 and num_workers >= 0; got {batch_size} and {num_workers}."
@@ -225,6 +264,11 @@ def _check(batch_size, num_workers, worker_kind, process_index, process_count) -
         raise InputError(
             f"batch_size={batch_size} is no multiple of the {process_count} processes; use "
             f"{below or process_count} or {below + process_count}."
+        )
+    if clips_per_video < 1 or batch_size // process_count % clips_per_video:
+        raise InputError(
+            f"clips_per_video={clips_per_video} does not divide the {batch_size // process_count} "
+            "clips of a step in each process; change it, or batch_size."
         )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tempo.data import host_ops
+from tempo.data import crops, geometry, host_ops
 from tempo.errors import InputError
 
 
@@ -27,17 +27,17 @@ def corners(views):
 def test_three_crops_of_256x340():
     wide = np.zeros((1, 256, 340, 3), np.int16)
     wide[..., 1] = np.arange(340)
-    assert corners(host_ops.crop_views(wide, "three", 256)) == [(0, 0), (0, 84), (0, 42)]
+    assert corners(crops.views(wide, "three", 256)) == [(0, 0), (0, 84), (0, 42)]
     tall = np.zeros((1, 340, 256, 3), np.int16)
     tall[..., 0] = np.arange(340)[:, None]
-    assert corners(host_ops.crop_views(tall, "three", 256)) == [(0, 0), (84, 0), (42, 0)]
+    assert corners(crops.views(tall, "three", 256)) == [(0, 0), (84, 0), (42, 0)]
 
 
 def test_ten_crops_of_256x340():
     clip = np.zeros((1, 256, 340, 3), np.uint8)
     clip[..., 0] = np.arange(256)[:, None]
     clip[..., 1] = np.arange(340) // 2
-    views = host_ops.crop_views(clip, "ten", 224)
+    views = crops.views(clip, "ten", 224)
     assert views.shape == (10, 1, 224, 224, 3)
     assert corners(views[:5]) == [(0, 0), (0, 58), (32, 0), (32, 58), (16, 29)]  # x is halved
     np.testing.assert_array_equal(views[5:], views[:5, :, :, ::-1])
@@ -62,7 +62,7 @@ def test_views_are_these_windows_and_their_mean_knows_no_order(crop):
         w[:, :, ::-1] if mirrored else w
         for w, (_, _, mirrored) in zip(windows, WINDOWS[crop], strict=True)
     ]
-    views = host_ops.crop_views(clip, crop, 32)
+    views = crops.views(clip, crop, 32)
     assert len({v.tobytes() for v in views}) == len(views) == len(windows)
     assert {v.tobytes() for v in views} == {w.tobytes() for w in windows}
     shuffled = views[rng(1).permutation(len(views))]
@@ -72,10 +72,10 @@ def test_views_are_these_windows_and_their_mean_knows_no_order(crop):
 
 def test_centre_and_full_views():
     clip = clip_of(40, 60)
-    assert corners(host_ops.crop_views(clip, "center", 32)) == [(4, 14)]
-    np.testing.assert_array_equal(host_ops.crop_views(clip, "full", 32)[0], clip)
+    assert corners(crops.views(clip, "center", 32)) == [(4, 14)]
+    np.testing.assert_array_equal(crops.views(clip, "full", 32)[0], clip)
     with pytest.raises(InputError, match="crop of 48 px does not fit a frame of 60x40"):
-        host_ops.crop_views(clip, "center", 48)
+        crops.views(clip, "center", 48)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((30, 40), (24, 32)), ((40, 30), (32, 24))])
@@ -84,9 +84,9 @@ def test_short_side_is_reached_and_the_aspect_ratio_kept(size, expected):
 
 
 def test_short_side_of_the_published_evaluation():
-    assert host_ops.resize_short_side(clip_of(240, 320, 1), 256).shape == (1, 256, 341, 3)
+    assert geometry.resize_short_side(clip_of(240, 320, 1), 256).shape == (1, 256, 341, 3)
     same = clip_of(32, 40)
-    assert host_ops.resize_short_side(same, 32) is same
+    assert geometry.resize_short_side(same, 32) is same
 
 
 def test_jittered_short_side_covers_its_range():
@@ -96,7 +96,7 @@ def test_jittered_short_side_covers_its_range():
 
 
 def test_random_resized_crop_stays_in_its_ranges():
-    op, r = host_ops.RandomResizedCrop(32), rng()
+    op, r = crops.RandomResizedCrop(32), rng()
     boxes = np.array([op.draw((8, 240, 320, 3), r) for _ in range(2000)])
     top, left, height, width = boxes.T
     assert (top >= 0).all() and (top + height <= 240).all()
@@ -109,7 +109,7 @@ def test_random_resized_crop_stays_in_its_ranges():
 
 
 def test_random_resized_crop_of_a_very_long_frame_takes_its_centre():
-    op = host_ops.RandomResizedCrop(16, area=(0.9, 1.0))
+    op = crops.RandomResizedCrop(16, area=(0.9, 1.0))
     top, left, height, width = op.draw((1, 20, 200, 3), rng())
     assert (height, width) == (20, 27) and top == 0 and left == (200 - 27) // 2
 
@@ -123,7 +123,7 @@ def test_the_same_crop_in_every_frame():
 
 
 def test_random_crop_reaches_every_place_and_cuts_without_scaling():
-    op, r = host_ops.RandomCrop(30), rng()
+    op, r = crops.RandomCrop(30), rng()
     clip = clip_of(32, 33, 1)
     found = set()
     for _ in range(200):
@@ -137,9 +137,7 @@ def test_random_crop_reaches_every_place_and_cuts_without_scaling():
 
 def test_fixed_crops():
     clip = clip_of(32, 40)
-    got = {
-        place: corners([host_ops.FixedCrop(30, place).map(clip)])[0] for place in host_ops.PLACES
-    }
+    got = {place: corners([crops.FixedCrop(30, place).map(clip)])[0] for place in crops.PLACES}
     assert got == {
         "center": (1, 5),
         "top_left": (0, 0),
@@ -151,8 +149,8 @@ def test_fixed_crops():
 
 def test_flip_mirrors_a_share_of_the_clips():
     clip = clip_of(8, 12)
-    np.testing.assert_array_equal(host_ops.flip(clip), clip[:, :, ::-1])
-    np.testing.assert_array_equal(host_ops.flip(clip[:, 1:5, 2:9]), clip[:, 1:5, 8:1:-1])
+    np.testing.assert_array_equal(geometry.flip(clip), clip[:, :, ::-1])
+    np.testing.assert_array_equal(geometry.flip(clip[:, 1:5, 2:9]), clip[:, 1:5, 8:1:-1])
     op, r = host_ops.Flip(0.3), rng()
     share = np.mean([op.random_map(clip, r)[0, 0, 0, 1] > 0 for _ in range(2000)])
     assert abs(share - 0.3) < 0.04
@@ -168,9 +166,10 @@ def test_one_draw_serves_two_streams_of_a_video():
 def test_ops_run_in_order_and_repeat_with_the_generator():
     ops = host_ops.create([{"name": "jitter_short_side", "min_px": 40, "max_px": 60}, "random_crop",
                            {"name": "flip", "prob": 1.0}], 32)  # fmt: skip
-    got = host_ops.run(ops, clip_of(48, 64), rng(1))
-    assert got.shape == (3, 32, 32, 3)
-    np.testing.assert_array_equal(got, host_ops.run(ops, clip_of(48, 64), rng(1)))
+    got, is_mirrored = host_ops.run(ops, {"video": clip_of(48, 64)}, rng(1))
+    assert got["video"].shape == (3, 32, 32, 3) and is_mirrored
+    again, _ = host_ops.run(ops, {"video": clip_of(48, 64)}, rng(1))
+    np.testing.assert_array_equal(got["video"], again["video"])
 
 
 @pytest.mark.parametrize(

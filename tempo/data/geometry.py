@@ -1,0 +1,59 @@
+"""Resizes and mirrors clips on the host: uint8 [T,H,W,C] with any number of channels.
+
+cv2 on uint8 is several times faster here than the same in JAX on a CPU. It takes up to 512 channels
+for both, but is quickest with few: flow is kept as fields of 2 channels until it is batched.
+"""
+
+import cv2
+import numpy as np
+
+_RESIZE = cv2.INTER_LINEAR
+
+
+def resize(clip: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[T,H,W,C] -> [T,height,width,C], bilinear."""
+    out = np.empty((clip.shape[0], height, width, clip.shape[3]), np.uint8)
+    for frame, to in zip(clip, out, strict=True):
+        cv2.resize(frame, (width, height), dst=to, interpolation=_RESIZE)
+    return out
+
+
+def short_side_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
+    """(height, width) with min = short_side_px and the same aspect ratio; the long side is cut."""
+    if height <= width:
+        return short_side_px, int(width * short_side_px / height)
+    return int(height * short_side_px / width), short_side_px
+
+
+def resize_short_side(clip: np.ndarray, short_side_px: int) -> np.ndarray:
+    """[T,H,W,C] -> [T,h,w,C] with min(h, w) = short_side_px; the long side is truncated."""
+    height, width = clip.shape[1:3]
+    if min(height, width) == short_side_px:
+        return clip
+    return resize(clip, *short_side_size(height, width, short_side_px))
+
+
+def at_least(clip: np.ndarray, size_px: int) -> np.ndarray:
+    """[T,H,W,C], scaled up if a square of `size_px` would not fit."""
+    return resize_short_side(clip, max(size_px, min(clip.shape[1:3])))
+
+
+def flip(clip: np.ndarray) -> np.ndarray:
+    """[T,H,W,C] mirrored left to right; as one tall picture, for which cv2 is 18 times numpy."""
+    tall = np.ascontiguousarray(clip).reshape(-1, *clip.shape[2:])
+    return cv2.flip(tall, 1).reshape(clip.shape)
+
+
+def flip_flow(flow: np.ndarray) -> np.ndarray:
+    """The flow of the mirrored video: columns mirrored, and x -> 255 - x for motion to the left.
+
+    The rule of TSN (arXiv 1608.00859), exact in being its own inverse; since no motion is stored as
+    128 but becomes 127, it is one level off the flow of the mirrored frames.
+
+    Args:
+      flow: uint8 [...,H,W,2L], x in the even channels.
+    """
+    mirrored = flip(flow.reshape(-1, *flow.shape[-3:])).reshape(flow.shape)
+    x = mirrored[..., ::2]
+    np.subtract(255, x, out=x)
+    return mirrored
