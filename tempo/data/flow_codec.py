@@ -1,4 +1,4 @@
-"""Flow as two sequences of grey JPEGs, of x and of y: written while a video is read, and read back."""
+"""Flow as two sequences of grey JPEGs, x and y: written while a video is read, and read back."""
 
 from collections.abc import Sequence
 
