@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tempo.data import decode
+from tempo.data import decode, seeks, video_file
+from tempo.data.scan import _times
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_seeks_give_the_frames_of_a_full_decode(video, name, kwargs):
     frames = []
     scan = decode.scan_video(data, frames.append, check_seeks=True)
     if kwargs["gop"] != 250:
-        assert len(scan.keyframes) > 2
+        assert len(scan.index.keyframes) > 2
     rng = np.random.default_rng(0)
     wanted_sets = [[0], [29], [4, 5], [7, 20, 29], range(30)]
     wanted_sets += [np.unique(rng.integers(0, 30, 5)) for _ in range(10)]
@@ -96,30 +97,30 @@ def test_a_seek_reads_no_frame_before_its_key_frame(video, monkeypatch):
     data = video(num_frames=30, gop=5)
     scan = decode.scan_video(data, check_seeks=True)
     seen = []
-    original = decode._frames_from
+    original = seeks.frames_from
 
     def spy(*args):
         for frame in original(*args):
             seen.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr(decode, "_frames_from", spy)
+    monkeypatch.setattr(seeks, "frames_from", spy)
     decode.decode_frames(data, scan.index, [12, 27])
-    assert seen == [*scan.pts[10:13], *scan.pts[25:28]]
+    assert seen == [*scan.index.pts[10:13], *scan.index.pts[25:28]]
 
 
 def test_only_verified_key_frames_are_kept(video, monkeypatch):
     data = video(num_frames=30, gop=5)
     values = iter(range(10**6))  # a checksum that never agrees with itself
-    monkeypatch.setattr(decode, "_checksum", lambda frame: next(values))
-    assert decode.scan_video(data, check_seeks=True).keyframes.tolist() == [0]
+    monkeypatch.setattr(video_file, "checksum", lambda frame: next(values))
+    assert decode.scan_video(data, check_seeks=True).index.keyframes.tolist() == [0]
 
 
 def test_frames_without_times_are_found_by_counting(video):
     data = video(num_frames=10)
     frames = []
     decode.scan_video(data, frames.append)
-    index = decode.FrameIndex(*(np.zeros(n, np.int64) for n in (0, 1, 1)))
+    index = decode.FrameIndex(*(np.zeros(n, np.int64) for n in (0, 1, 1, 1)))
     got = decode.decode_frames(data, index, [2, 3, 9])
     np.testing.assert_array_equal(got, np.stack([frames[i] for i in (2, 3, 9)]))
     with pytest.raises(decode.RefusedVideoError, match="decode_error@10"):
@@ -181,8 +182,8 @@ def test_pictures_that_change_size(video, monkeypatch):
 
 def test_times_must_rise():
     with pytest.raises(decode.RefusedVideoError, match="non_monotonic_pts@2"):
-        decode._times([0, 2, 2, 3], 1 / 25, 25.0)
-    pts, seconds = decode._times([5, None, 7], 1 / 25, 25.0)
+        _times([0, 2, 2, 3], 1 / 25, 25.0)
+    pts, seconds = _times([5, None, 7], 1 / 25, 25.0)
     assert pts.size == 0
     np.testing.assert_allclose(seconds, [0, 0.04, 0.08])
 

@@ -1,24 +1,21 @@
-"""One video to one serialized `tf.train.Example`, and the TFDS metadata that describes them.
-
-TensorFlow is not needed: `tensorflow_datasets` brings the protocol buffers and the features.
-"""
+"""One video to one serialized `tf.train.Example` and its row in the manifest, or to a refusal."""
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import av
 import numpy as np
-import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from tempo.data import decode, jpeg, manifest
+from tempo.data.builders import frame_folders
+from tempo.data.builders.originals import Originals
 
 KINDS = ("frames", "encoded")
-DATASET_NAME = "videos"  # the first part of the shard files' names
-_INDEX = [field.name for field in dataclasses.fields(decode.FrameIndex)]
-SHARD_GLOB = f"{DATASET_NAME}-*.array_record-*"
+# Larger files are decoded from disk where their bytes are not stored.
+_IN_MEMORY_BYTES = 128 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +28,9 @@ class ExampleSettings:
       jpeg_quality: 1 to 100. Unused by `encoded`.
       min_frames: a video with fewer is refused.
       max_frames: a video with more is refused.
+      folder_fps: rate of folders of frames; 0 if nobody knows.
+      label_kind: a row of `tempo.types.LABEL_KINDS`.
+      is_check: validate, and make no example.
     """
 
     kind: str
@@ -38,134 +38,116 @@ class ExampleSettings:
     jpeg_quality: int
     min_frames: int
     max_frames: int
+    folder_fps: float = 0.0
+    label_kind: str = "single"
+    is_check: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """As JSON: what makes two builds the same."""
+        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a video: an example and its manifest entry, or the reason of its refusal."""
+    """What became of a video: a row of the manifest and an example, or the reason of its refusal.
+
+    A check makes rows without examples.
+    """
 
     source: manifest.Source
+    row: dict[str, Any] | None = None
     example: bytes | None = None
-    entry: dict[str, Any] | None = None
     reason: str | None = None
 
 
-def encode_video(videos_dir: str, source: manifest.Source, settings: ExampleSettings) -> Outcome:
-    """Decodes, validates and encodes one video."""
-    jpegs: list[bytes] = []
+class _Pictures:
+    """The stored pictures of a video, made from its frames as they are decoded."""
 
-    def keep(frame: np.ndarray) -> None:
-        small = jpeg.resize_short_side(frame, settings.short_side_px)
-        jpegs.append(jpeg.encode(small, settings.jpeg_quality))
+    def __init__(self, settings: ExampleSettings):
+        self._settings = settings
+        self._jpegs: list[bytes] = []
 
-    is_frames = settings.kind == "frames"
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any picture is stored."""
+        return self._settings.kind == "frames" and not self._settings.is_check
+
+    def add(self, frame: np.ndarray, data: bytes | None = None) -> None:
+        """The next upright RGB frame, uint8 [H,W,3]; `data` is a JPEG of it, if there is one."""
+        if not self.is_wanted:
+            return
+        small = jpeg.resize_short_side(frame, self._settings.short_side_px)
+        if small is not frame or data is None:
+            data = jpeg.encode(small, self._settings.jpeg_quality)
+        self._jpegs.append(data)
+
+    def features(self) -> dict[str, Any]:
+        """What the record holds of them."""
+        return {"frames": self._jpegs} if self.is_wanted else {}
+
+
+def encode_video(
+    originals: Originals, split: str, source: manifest.Source, settings: ExampleSettings
+) -> Outcome:
+    """Decodes, validates and encodes one video of a split."""
     try:
-        data = decode.read_file(os.path.join(videos_dir, source.path))
-        scan = decode.scan_video(
-            data,
-            keep if is_frames else None,
-            min_frames=settings.min_frames,
-            max_frames=settings.max_frames,
-            check_seeks=not is_frames,
-        )
+        scan, sha256, content = _read(originals, source, settings)
     except decode.RefusedVideoError as error:
         return Outcome(source, reason=error.reason)
-    fields: dict[str, Any] = {
-        "id": [source.id.encode()],
-        "label": np.array([source.label]),
-        "num_frames": np.array([scan.num_frames]),
-        "timestamps": scan.timestamps_s.astype(np.float32),
-    }
-    if is_frames:
-        fields["frames"] = jpegs
-    else:
-        numbers = {name: getattr(scan, name) for name in _INDEX}
-        fields |= {"video": [data], **numbers}
-    entry = {
+    except av.FFmpegError as error:
+        return Outcome(source, reason=f"decode_error:{type(error).__name__}")
+    except OSError as error:
+        return Outcome(source, reason=f"unreadable_file:{error.strerror or error}")
+    is_single = settings.label_kind == "single"
+    row = {
         "id": source.id,
-        "label": source.label,
+        "split": split,
+        "path": source.path,
+        **({"label": source.label} if is_single else {"labels": list(source.label)}),
+        "start_s": source.start_s,
+        "end_s": source.end_s,
         "num_frames": scan.num_frames,
         "fps": round(scan.fps, 6),
         "duration_s": round(scan.duration_s, 6),
         "width": scan.width,
         "height": scan.height,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "source": source.path,
+        "rotation": scan.rotation,
+        "sha256": sha256,
         "metadata": dict(source.metadata),
     }
-    return Outcome(source, example=serialize(fields), entry=entry)
-
-
-def serialize(fields: Mapping[str, Sequence[bytes] | np.ndarray]) -> bytes:
-    """A `tf.train.Example` of bytes lists, float arrays and integer arrays; always the same."""
-    example = tf_example_pb2.Example()
-    for name, value in fields.items():
-        feature = example.features.feature[name]
-        if not isinstance(value, np.ndarray):
-            feature.bytes_list.value.extend(value)
-        elif value.dtype.kind == "f":
-            feature.float_list.value.extend(value.tolist())
-        else:
-            feature.int64_list.value.extend(value.tolist())
-    return example.SerializeToString(deterministic=True)
-
-
-def features(kind: str, class_names: Sequence[str]) -> tfds.features.FeaturesDict:
-    """The TFDS features of a kind of record.
-
-    Frames are a sequence of JPEG images: what `tfds.features.Video` stores, but that class needs
-    TensorFlow to be opened.
-    """
-    common = {
-        "id": tfds.features.Text(),
-        "label": tfds.features.ClassLabel(names=list(class_names)),
-        "num_frames": tfds.features.Scalar(np.int32),
-        "timestamps": tfds.features.Tensor(shape=(None,), dtype=np.float32),
+    if settings.is_check:
+        return Outcome(source, row)
+    labels = {"label": [source.label]} if is_single else {"labels": source.label}
+    fields = {
+        "id": [source.id.encode()],
+        **{name: np.array(rows, np.int64) for name, rows in labels.items()},
+        "num_frames": np.array([scan.num_frames]),
+        "timestamps": scan.timestamps_s.astype(np.float32),
+        **content,
     }
-    if kind == "frames":
-        image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
-        return tfds.features.FeaturesDict({**common, "frames": tfds.features.Sequence(image)})
-    numbers = {name: tfds.features.Tensor(shape=(None,), dtype=np.int64) for name in _INDEX}
-    video = tfds.features.Scalar(np.object_)
-    return tfds.features.FeaturesDict({**common, **numbers, "video": video})
+    return Outcome(source, row, serialize(fields))
 
 
-def shard_file(split: str, number: int, count: int) -> str:
-    """The file name that TFDS looks for."""
-    return f"{DATASET_NAME}-{split}.array_record-{number:05d}-of-{count:05d}"
-
-
-def write_metadata(
-    out_dir: str,
-    kind: str,
-    class_names: Sequence[str],
-    files: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> None:
-    """Writes `dataset_info.json`, `features.json` and label names for the shard files in `out_dir`.
-
-    Args:
-      out_dir: the dataset; its shard files must be there.
-      kind: a row of `KINDS`.
-      class_names: in label order.
-      files: for each split, the `num_records` and `num_bytes` of each shard.
-    """
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=out_dir, dataset_name=DATASET_NAME, filetype_suffix="array_record"
-    )
-    split_infos = [
-        tfds.core.SplitInfo(
-            name=split,
-            shard_lengths=[row["num_records"] for row in rows],
-            num_bytes=sum(row["num_bytes"] for row in rows),
-            filename_template=template.replace(split=split),
+def _read(originals: Originals, source: manifest.Source, settings: ExampleSettings):
+    """What a decode of the video showed, the hash of its file, and the content of its record."""
+    path, limits = originals.path(source), (settings.min_frames, settings.max_frames)
+    pictures = _Pictures(settings)
+    limits = {"min_frames": settings.min_frames, "max_frames": settings.max_frames}
+    is_part = source.start_s > 0 or source.end_s is not None
+    if originals.is_folder(source):
+        scan = frame_folders.read_frames(
+            path,
+            originals.frames(path),
+            pictures.add,
+            fps=settings.folder_fps,
+            start_s=source.start_s,
+            end_s=source.end_s,
+            **limits,
         )
-        for split, rows in files.items()
-    ]
-    tfds.folder_dataset.write_metadata(
-        data_dir=out_dir,
-        features=features(kind, class_names),
-        split_infos=split_infos,
-        filename_template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-        check_data=False,
-        description=f"Videos prepared by tempo, as {kind} records.",
-    )
+        return scan, scan.sha256, pictures.features()
+    on_frame = pictures.add if pictures.is_wanted else None
+    is_stored = settings.kind == "encoded" and not settings.is_check
+    if is_part:
+        data = decode.cut(path, source.start_s, source.end_s) if is_stored else path
+        ...
+    raise NotImplementedError

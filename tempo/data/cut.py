@@ -1,0 +1,127 @@
+"""Parts of long video files as small files of their own, without encoding again.
+
+The packets of a part, from the key frame before it, go unchanged into a new container. What the
+new file decodes to is compared with the part, so its index names exactly the part's frames.
+"""
+
+import dataclasses
+import io
+import os
+
+import av
+import numpy as np
+
+from tempo.data import scan as scan_lib
+from tempo.data import seeks, video_file
+from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, Span, VideoScan
+from tempo.data.video_file import RefusedVideoError
+
+# Tried in this order; the first that takes the codec and gives back the same pictures stays.
+_CONTAINERS = ("mp4", "matroska", "avi")
+
+
+def scan_encoded(
+    path: str | os.PathLike,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    min_frames: int = MIN_FRAMES,
+    max_frames: int = MAX_FRAMES,
+) -> tuple[bytes, VideoScan]:
+    """What an encoded record holds: a file's bytes, or those of a part of it, and their index.
+
+    The scan is that of `scan_video(path, ...)`; its index counts the frames of the part and finds
+    them in the bytes.
+
+    Args:
+      path: the file.
+      start_s: seconds after the file's first frame.
+      end_s: seconds after the file's first frame; None is the end of the file.
+      min_frames: a video with fewer is refused.
+      max_frames: a video with more is refused.
+
+    Raises:
+      RefusedVideoError: as `scan_video`; `uncut_segment` if no container gives the part back.
+    """
+    limits = (min_frames, max_frames)
+    if start_s <= 0 and end_s is None:
+        data = video_file.read_file(path)
+        return data, scan_lib.scan_video(
+            data, min_frames=min_frames, max_frames=max_frames, check_seeks=True
+        )
+    scan, seen = scan_lib.scan_frames(path, None, start_s, end_s, limits, sums="all")
+    sums = [seen.sums[i] for i in range(scan.num_frames)]
+    for name in _CONTAINERS:
+        try:
+            data = _remux(path, seen.span, name)
+        except (av.FFmpegError, OSError, ValueError):
+            continue  # it does not take this codec, or packets without times
+        index = _index(data, sums, scan.rotation)
+        if index is not None:
+            return data, dataclasses.replace(scan, index=index)
+    raise RefusedVideoError("uncut_segment")
+
+
+def cut(path: str | os.PathLike, start_s: float, end_s: float | None = None) -> bytes:
+    """The bytes of `scan_encoded`: a small video file that holds the part [start_s, end_s)."""
+    return scan_encoded(path, start_s=start_s, end_s=end_s, min_frames=1)[0]
+
+
+def _remux(path, span: Span, container_name: str) -> bytes:
+    """The span's packets in a container of their own."""
+    file = io.BytesIO()
+    with video_file.open_video(path) as source, av.open(file, "w", container_name) as out:
+        stream = video_file.video_stream(source)
+        copy = out.add_stream_from_template(stream, opaque=True)
+        if span.seek is not None:
+            source.seek(span.seek, stream=stream, backward=True)
+        packets = source.demux(stream)
+        begun, base = span.seek is None, None
+        while (packet := video_file.next_packet(packets)) is not None and packet.size:
+            begun = begun or (packet.is_keyframe and packet.pts is not None)
+            if not begun:
+                continue
+            if packet.pts is None and packet.dts is None:
+                raise ValueError("a packet without times")
+            # Pictures come out in the order of pts >= dts: from here on all are behind the end.
+            if span.end is not None and (packet.dts or packet.pts) >= span.end:
+                break
+            base = (packet.pts if packet.dts is None else packet.dts) if base is None else base
+            packet.pts = None if packet.pts is None else packet.pts - base
+            packet.dts = None if packet.dts is None else packet.dts - base
+            packet.stream = copy
+            out.mux(packet)
+    return file.getvalue()
+
+
+def _index(data: bytes, sums: list[int], rotation: int) -> seeks.FrameIndex | None:
+    """Where frames with these checksums, one after the other, are in a file; None if nowhere."""
+    pts, found, keys, key_dts = [], [], [], {}
+    with video_file.open_video(data) as container:
+        stream = video_file.video_stream(container)
+        packets = container.demux(stream)
+        while (packet := video_file.next_packet(packets)) is not None:
+            if packet.is_keyframe and None not in (packet.pts, packet.dts):
+                key_dts[packet.pts] = packet.dts
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue  # pictures before an open key frame
+            for frame in frames:
+                pts.append(frame.pts)
+                found.append(video_file.checksum(frame))
+                keys.append(frame.key_frame)
+    starts = range(len(found) - len(sums) + 1)
+    at = next((i for i in starts if found[i : i + len(sums)] == sums), None)
+    inside = slice(at, None if at is None else at + len(sums))
+    if at is None or None in pts[inside] or (np.diff(pts[inside]) <= 0).any():
+        return None
+    ticks = np.array(pts[inside], np.int64)
+    key_sums = {i: sums[i] for i, is_key in enumerate(keys[inside]) if is_key}
+    checked = seeks.checked_seeks(data, ticks, key_sums, key_dts)
+    return seeks.FrameIndex(
+        pts=ticks,
+        keyframes=np.fromiter(checked, np.int64),
+        seeks=np.fromiter(checked.values(), np.int64),
+        rotation=np.array([rotation], np.int64),
+    )
