@@ -7,6 +7,7 @@ new file decodes to is compared with the part, so its index names exactly the pa
 import dataclasses
 import io
 import os
+from collections.abc import Callable
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ _CONTAINERS = ("mp4", "matroska", "avi")
 
 def scan_encoded(
     path: str | os.PathLike,
+    on_frame: Callable[[np.ndarray], None] | None = None,
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
@@ -35,6 +37,7 @@ def scan_encoded(
 
     Args:
       path: the file.
+      on_frame: called with each upright RGB frame of the part, uint8 [H,W,3], in order.
       start_s: seconds after the file's first frame.
       end_s: seconds after the file's first frame; None is the end of the file.
       min_frames: a video with fewer is refused.
@@ -47,9 +50,9 @@ def scan_encoded(
     if start_s <= 0 and end_s is None:
         data = video_file.read_file(path)
         return data, scan_lib.scan_video(
-            data, min_frames=min_frames, max_frames=max_frames, check_seeks=True
+            data, on_frame, min_frames=min_frames, max_frames=max_frames, check_seeks=True
         )
-    scan, seen = scan_lib.scan_frames(path, None, start_s, end_s, limits, sums="all")
+    scan, seen = scan_lib.scan_frames(path, on_frame, start_s, end_s, limits, sums="all")
     sums = [seen.sums[i] for i in range(scan.num_frames)]
     for name in _CONTAINERS:
         try:

@@ -1,4 +1,10 @@
-"""Video files to pixels: the entry points of scanning, cutting and reading chosen frames."""
+"""Video files to pixels: the entry points of scanning, cutting and reading chosen frames.
+
+A build calls `scan_video(path, on_frame, start_s=, end_s=)` for records of frames and
+`scan_encoded(path, on_frame, start_s=, end_s=)` -> (bytes, scan) for encoded ones: whole files and
+parts alike. The record keeps the bytes and `scan.index.to_features()` (kinds in `FEATURES`); a
+reader gives `FrameIndex.from_features(...)` and the bytes to `decode_frames`.
+"""
 
 import itertools
 from collections.abc import Sequence
