@@ -5,9 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tempo.errors import InputError, check_keys, lookup
+from tempo.types import Array, Batch
 
 Row = str | Mapping[str, Any]
 """An op of a table: its name, or `{"name": ..., **arguments}`."""
+
+
+DeviceOp = Callable[[Array, Batch], Batch]
+"""A pure `f(key, batch) -> batch` inside the compiled step."""
 
 
 def name_of(row: Row) -> str | None:

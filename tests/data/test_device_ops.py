@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo.data import device_ops
+from tempo.data import color, device_ops
 from tempo.errors import InputError
 
 KEY = jax.random.key(0)
@@ -74,9 +74,9 @@ def test_contrast_keeps_the_mean_grey_and_saturation_each_grey():
 
 
 def test_a_full_turn_of_hue_is_none_and_a_third_moves_red():
-    full = np.asarray(device_ops._hue_matrix(jnp.float32(1.0)))
+    full = np.asarray(color._hue_matrix(jnp.float32(1.0)))
     np.testing.assert_allclose(full, np.eye(3), atol=1e-4)
-    third = np.asarray(device_ops._hue_matrix(jnp.float32(1 / 3)))
+    third = np.asarray(color._hue_matrix(jnp.float32(1 / 3)))
     assert np.argmax(third @ [1.0, 0, 0]) != 0
     np.testing.assert_allclose(third @ [1.0, 1, 1], [1, 1, 1], atol=1e-4)
 

@@ -1,0 +1,70 @@
+"""Residual frames inside the compiled step: differences of neighbouring frames, as input."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from tempo.data.ops import DeviceOp
+from tempo.errors import InputError
+from tempo.types import Array, Batch
+
+PADS = ("extra", "roll", "repeat")
+SCALES = ("std", "half_shift")
+
+
+def residual(
+    *,
+    pad: str = "extra",
+    scale: str = "std",
+    is_abs: bool = False,
+    std: Sequence[float] = (58.395, 57.12, 57.375),
+    dtype: str = "float32",
+) -> DeviceOp:
+    """Every frame becomes its difference to the next (arXiv 2007.08180; 2001.05661).
+
+    Signed, and computed in float32: in uint8 it would wrap. Values of 0-255 go in, so this stands
+    in place of `normalize`, after the colour ops and before mixing. A clip without motion gives 0.
+
+    Args:
+      pad: what makes T differences of the last frame. `extra`: one frame more is read
+        (`device_ops.extra_frames`), so [B,T+1,H,W,C] -> [B,T,H,W,C]. `repeat`: the last difference
+        stands twice. `roll`: every frame minus the one before it, the first minus the last.
+      scale: `std` divides by `std` and subtracts no mean; `half_shift` maps -255..255 to 0..1.
+      is_abs: whether the sign is dropped.
+      std: per channel, of the frames.
+      dtype: of the result.
+    """
+    if pad not in PADS:
+        raise InputError(f"residual: pad must be one of {', '.join(PADS)}; got {pad!r}.")
+    if scale not in SCALES:
+        raise InputError(f"residual: scale must be one of {', '.join(SCALES)}; got {scale!r}.")
+    if min(std) <= 0:
+        raise InputError(f"residual: std must be above 0; got {tuple(std)}.")
+
+    def op(key: Array, batch: Batch) -> Batch:
+        del key
+        video = batch["video"].astype(jnp.float32)
+        if video.shape[-4] < 2 and pad != "roll":
+            raise InputError(
+                f"residual: pad={pad!r} needs clips of at least 2 frames; got {video.shape[-4]}."
+            )
+        difference = _difference(video, pad)
+        if is_abs:
+            difference = jnp.abs(difference)
+        if scale == "std":
+            difference = difference * (1 / jnp.asarray(std, jnp.float32))
+        else:
+            difference = (difference / 255 + 1) / 2
+        return batch | {"video": difference.astype(dtype)}
+
+    return op
+
+
+def _difference(video: Array, pad: str) -> Array:
+    """Along the frames of [...,T,H,W,C]."""
+    if pad == "roll":
+        return video - jnp.roll(video, 1, axis=-4)
+    difference = jnp.diff(video, axis=-4)
+    if pad == "extra":
+        return difference
+    return jnp.concatenate([difference, difference[..., -1:, :, :, :]], axis=-4)
