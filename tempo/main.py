@@ -33,6 +33,16 @@ _DESCRIBE = flags.DEFINE_string(
 )
 _CLIP = flags.DEFINE_string("clip", "8x224", "With --describe: frames x side in pixels.")
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 400, "With --describe.")
+_EXPLAIN = flags.DEFINE_boolean(
+    "explain_sampling",
+    False,
+    "Draws which frames of a video the config's clips and views read, and exits.",
+)
+flags.DEFINE_alias("explain-sampling", "explain_sampling")
+_SECONDS = flags.DEFINE_float("seconds", 10.0, "With --explain-sampling: length of the video.")
+_FPS = flags.DEFINE_float(
+    "fps", 0.0, "With --explain-sampling: its frame rate; 0 takes that of the records, or 25."
+)
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -48,14 +58,16 @@ def main(argv: list[str]) -> int:
         raise InputError(f"Unexpected argument {argv[1]!r}; every option starts with --.")
     if _DESCRIBE.value:
         return _describe(_DESCRIBE.value, _CLIP.value, _NUM_CLASSES.value)
+    if _EXPLAIN.value:
+        return _explain(_config(), _SECONDS.value, _FPS.value)
     evaluating = _MODE.value == "eval"
     if not _WORKDIR.value:
         raise InputError("--workdir is missing: the folder for everything the run writes.")
     if evaluating and not _CHECKPOINT.value:
         raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
     config = _config()
-    if not evaluating and config is None:
-        raise InputError("--config is missing, for example --config configs/quickstart.py.")
+    if not evaluating:
+        _need(config)
     _start_processes()
     # Imported here so that --help and a wrong flag answer at once.
     from tempo import evaluate, train
@@ -108,6 +120,11 @@ def _config() -> ml_collections.ConfigDict | None:
         raise InputError(" ".join(str(e).split())) from None
 
 
+def _need(config: ml_collections.ConfigDict | None) -> None:
+    if config is None:
+        raise InputError("--config is missing, for example --config configs/quickstart.py.")
+
+
 def _start_processes() -> None:
     if not _COORDINATOR.value:
         return
@@ -130,6 +147,15 @@ def _describe(name: str, clip: str, num_classes: int) -> int:
     print(f"{name}: {size.describe(num_classes, {'name': name}, shape)}")
     for stage, stage_shape in models.describe(models.create(num_classes, name=name), (1, *shape)):
         print(f"  {stage:14} {'x'.join(map(str, stage_shape[1:]))}")
+    return 0
+
+
+def _explain(config: ml_collections.ConfigDict | None, seconds: float, fps: float) -> int:
+    _need(config)
+    from tempo import explain, recipe
+
+    made = recipe.from_config(config)
+    print(explain.explain(made, explain.imagine(made, seconds, fps)), end="")
     return 0
 
 

@@ -31,6 +31,7 @@ ALLOWED = {
     "progress": {"types"},
     "watchdog": {"errors", "types"},
     "recipe": {"errors", "types", "models", "optim", "sharding", "task"},
+    "explain": {"errors", "types", "data", "recipe"},
     "evaluators": {"errors", "types", "files", "data", "sharding", "task"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
@@ -43,7 +44,7 @@ ALLOWED = {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "metric_writer", "optim",
         "progress", "sharding", "state", "task", "watchdog",
     },
-    "main": {"errors", "models", "train", "evaluate"},
+    "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
     "prepare": {"errors", "data"},
     "__init__": {"version"},
 }  # fmt: skip
