@@ -105,3 +105,103 @@ def test_videos_of_two_rates_show_the_same_moments():
     assert np.abs(slow[a] - fast[b]).max() <= 0.5 / 15 + 1e-9
     with pytest.raises(ValueError, match="timestamps"):
         sampling.eval_indices(60, clip)
+
+
+def test_strides_are_drawn_for_training_and_fixed_in_tests():
+    clip = ClipSpec(num_frames=4, stride=5, train_strides=(1, 2, 4))
+    r = rng()
+    strides = np.concatenate(
+        [np.unique(np.diff(sampling.train_indices(40, clip, r))) for _ in range(3000)]
+    )
+    values, counts = np.unique(strides, return_counts=True)
+    assert values.tolist() == [1, 2, 4] and np.abs(counts / 3000 - 1 / 3).max() < 0.04
+    assert (np.diff(sampling.eval_indices(40, clip, 3)) == 5).all()
+
+
+def test_every_stride_reaches_the_last_frame_and_no_further():
+    clip, r = ClipSpec(num_frames=4, train_strides=(1, 3)), rng()
+    drawn = np.stack([sampling.train_indices(12, clip, r) for _ in range(500)])
+    for stride, places in ((1, 9), (3, 3)):
+        starts = drawn[drawn[:, 1] - drawn[:, 0] == stride][:, 0]
+        assert set(starts) == set(range(places))
+
+
+def test_uniform_frames_are_different_in_order_and_anywhere():
+    clip, r = ClipSpec(num_frames=6, sampling="uniform"), rng()
+    drawn = np.stack([sampling.train_indices(10, clip, r) for _ in range(2000)])
+    assert (np.diff(drawn) > 0).all()
+    share = np.bincount(drawn.ravel(), minlength=10) / 2000
+    np.testing.assert_allclose(share, 0.6, atol=0.05)
+    short = sampling.train_indices(4, clip, r)
+    assert set(short) <= set(range(4)) and (np.diff(short) >= 0).all()
+    segments = ClipSpec(num_frames=6, sampling="segments")
+    np.testing.assert_array_equal(
+        sampling.eval_indices(50, clip, 2), sampling.eval_indices(50, segments, 2)
+    )
+
+
+def test_backwards_clips_are_those_of_the_video_played_backwards():
+    forward = ClipSpec(num_frames=4, stride=3)
+    backward = ClipSpec(num_frames=4, stride=3, order="reverse")
+    for num_frames in (7, 10, 30):  # too short, just long enough, long
+        played = num_frames - 1 - sampling.eval_indices(num_frames, forward, 3)
+        np.testing.assert_array_equal(sampling.eval_indices(num_frames, backward, 3), played)
+    r = rng()
+    assert (np.diff([sampling.train_indices(30, backward, r) for _ in range(50)]) == -3).all()
+
+
+def test_a_share_of_the_training_clips_is_turned_round():
+    r = rng()
+    for order, expected in (("normal", 0.3), ("reverse", 0.7)):
+        clip = ClipSpec(num_frames=4, stride=2, order=order, reverse_prob=0.3)
+        steps = [np.diff(sampling.train_indices(30, clip, r))[0] for _ in range(2000)]
+        assert set(steps) == {2, -2} and abs(np.mean(np.less(steps, 0)) - expected) < 0.04
+        assert len({tuple(c) for c in sampling.eval_indices(30, clip, 1)}) == 1
+
+
+def test_new_settings_left_alone_draw_as_before():
+    """Their draws come first, so a clip without them is still the same clip."""
+    clip = ClipSpec(num_frames=4, stride=2)
+    start = np.random.default_rng(5).integers(20 - 7 + 1)
+    np.testing.assert_array_equal(
+        sampling.train_indices(20, clip, rng(5)), start + 2 * np.arange(4)
+    )
+
+
+# Source: the check list of the VIPriors system (arXiv 2007.08180), number 13.
+def test_a_video_followed_by_its_reverse_is_a_palindrome_of_twice_the_length():
+    concat = ClipSpec(num_frames=8, stride=2, order="concat")
+    both = sampling.source(20, concat)
+    assert len(both) == 40
+    np.testing.assert_array_equal(both, both[::-1])
+    np.testing.assert_array_equal(both[:20], np.arange(20))
+    # A clip that lies in the second half is the same frames of the reversed video.
+    reverse = ClipSpec(num_frames=8, stride=2, order="reverse")
+    second = both[sampling.dense_indices(20 + 3, 40, concat)]
+    backward = sampling.source(20, reverse)[sampling.dense_indices(3, 20, reverse)]
+    np.testing.assert_array_equal(second, backward)
+    forward = sampling.dense_indices(20 - 1 - 3 - 14, 20, ClipSpec(num_frames=8, stride=2))
+    np.testing.assert_array_equal(second, forward[::-1])
+    assert (np.diff(second) == -2).all()
+
+
+@pytest.mark.parametrize("short", ["loop", "hold_last"])
+@pytest.mark.parametrize("order", ["normal", "reverse", "concat"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_shortest_video_of_ucf101_gives_64_frames_in_every_order(short, order, stride):
+    clip = ClipSpec(num_frames=64, stride=stride, order=order, short=short, reverse_prob=0.5)
+    r = rng()
+    drawn = np.stack([sampling.train_indices(29, clip, r) for _ in range(50)])
+    tested = sampling.eval_indices(29, clip, 10)
+    assert drawn.shape == (50, 64) and tested.shape == (10, 64)
+    for clips in (drawn, tested):
+        assert clips.dtype == np.int64 and clips.min() == 0 and clips.max() == 28
+    (long,) = sampling.eval_indices(400, clip, 1)
+    steps = set(np.abs(np.diff(long)))
+    assert steps <= ({stride} if order != "concat" else {stride, 0, 1})  # at the turn
+
+
+def test_clips_at_a_rate_can_be_played_backwards():
+    clip = ClipSpec(num_frames=4, fps=12.5, order="reverse")
+    (got,) = sampling.eval_indices(20, clip, timestamps=np.arange(20) / 25)
+    np.testing.assert_array_equal(np.diff(got), -2)

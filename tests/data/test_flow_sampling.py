@@ -1,0 +1,115 @@
+"""Snippets of flow around a frame (check 11 of the spatiotemporal pyramid network's list)."""
+
+import numpy as np
+import pytest
+
+from tempo.data import flow_sampling
+from tempo.errors import InputError
+from tempo.types import ClipSpec, FlowSpec
+
+FRAME = ClipSpec(num_frames=1)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_one_snippet_lies_around_the_frame():
+    (snippet,) = flow_sampling.flow_indices(100, 40, FlowSpec(num_snippets=1), 7)
+    np.testing.assert_array_equal(snippet, np.arange(35, 45))
+
+
+def test_an_interval_of_ten_makes_three_windows_side_by_side():
+    fields = flow_sampling.flow_indices(100, 40, FlowSpec(), 10)
+    np.testing.assert_array_equal(fields.ravel(), np.arange(25, 55))
+
+
+@pytest.mark.parametrize(
+    ("spec", "interval", "coverage"),
+    [
+        (FlowSpec(num_snippets=3), 1, 12),
+        (FlowSpec(num_snippets=5), 1, 14),
+        (FlowSpec(num_snippets=5), 10, 50),
+        (FlowSpec(num_snippets=3, stride_rule="gap"), 1, 32),
+        (FlowSpec(num_snippets=3, stride_rule="gap"), 10, 50),
+        (FlowSpec(num_snippets=4, num_fields=6), 5, 21),
+    ],
+)
+def test_snippets_have_equal_distances(spec, interval, coverage):
+    fields = flow_sampling.flow_indices(500, 250, spec, interval)
+    assert (np.diff(fields, axis=1) == 1).all()
+    distances = np.diff(fields[:, 0])
+    step = interval + (spec.num_fields if spec.stride_rule == "gap" else 0)
+    assert (distances == step).all()
+    assert fields.max() - fields.min() + 1 == coverage
+    middle = (fields[:, 0] + spec.num_fields // 2).mean()
+    assert abs(middle - 250) <= 0.5
+
+
+def test_fields_outside_the_video_are_its_first_and_last():
+    fields = flow_sampling.flow_indices(28, 14, FlowSpec(num_snippets=5), 10)
+    assert fields.min() == 0 and fields.max() == 27
+    np.testing.assert_array_equal(fields, np.clip(fields, 0, 27))
+    np.testing.assert_array_equal(fields[0, :5], 0)  # centre -6: fields -11 to -2
+    np.testing.assert_array_equal(flow_sampling.flow_indices(1, 0, FlowSpec(), 5), 0)
+    with pytest.raises(InputError, match="no optical flow"):
+        flow_sampling.flow_indices(0, 0, FlowSpec(), 5)
+
+
+def test_training_frames_have_their_snippet_inside_the_video():
+    r, spec = rng(), FlowSpec(num_snippets=1)
+    drawn = [flow_sampling.train_indices(29, FRAME, spec, r) for _ in range(1500)]
+    frames = np.concatenate([frames for frames, _ in drawn])
+    assert set(frames) == set(range(5, 24))  # 5 to N - 6
+    share = np.bincount(frames)[5:] / len(frames)
+    np.testing.assert_allclose(share, 1 / 19, atol=0.03)
+    for (frame,), fields in drawn:
+        np.testing.assert_array_equal(fields, [np.arange(frame - 5, frame + 5)])
+    for num_frames in (2, 5, 10):  # nothing fits
+        ((frame,), fields) = flow_sampling.train_indices(num_frames, FRAME, spec, r)
+        assert frame == (num_frames - 1) // 2 and fields.max() <= num_frames - 2
+
+
+def test_training_intervals_are_uniform():
+    r = rng()
+    drawn = [flow_sampling.train_indices(400, FRAME, FlowSpec(), r) for _ in range(4000)]
+    starts = np.stack([fields[:, 0] for (t,), fields in drawn if 20 < t < 380])  # nothing clamped
+    intervals = np.diff(starts, axis=1)
+    assert (intervals[:, 0] == intervals[:, 1]).all()
+    share = np.bincount(intervals[:, 0], minlength=11)[1:] / len(intervals)
+    assert len(share) == 10 and np.abs(share - 0.1).max() < 0.02
+
+
+def test_a_test_spreads_its_frames_and_keeps_its_interval():
+    frames, fields = flow_sampling.eval_indices(60, FRAME, FlowSpec(), num_clips=25)
+    assert frames.shape == (25, 1) and fields.shape == (25, 3, 10)
+    assert frames[0, 0] == 5 and frames[-1, 0] == 60 - 6
+    np.testing.assert_array_equal(fields[:, 1, 5], frames[:, 0])
+    assert (np.diff(fields[10, :, 0]) == 5).all()
+    one, _ = flow_sampling.eval_indices(60, FRAME, FlowSpec())
+    assert one.tolist() == [[29]]  # the centre
+
+
+def test_flow_beside_a_longer_clip_lies_around_its_middle():
+    clip = ClipSpec(num_frames=8, stride=4)
+    frames, fields = flow_sampling.train_indices(100, clip, FlowSpec(num_snippets=1), rng())
+    assert (np.diff(frames) == 4).all()
+    np.testing.assert_array_equal(fields[0], frames[4] - 5 + np.arange(10))
+    frames, fields = flow_sampling.eval_indices(100, clip, FlowSpec(), 3)
+    assert frames.shape == (3, 8) and (fields[:, 1, 5] == frames[:, 4]).all()
+
+
+def test_channels_alternate_x_and_y():
+    fields = np.zeros((2, 3, 4, 5, 2), np.uint8)  # [S,L,H,W,2]
+    fields[..., 0] = (np.arange(3) * 2)[:, None, None]
+    fields[..., 1] = (np.arange(3) * 2 + 1)[:, None, None]
+    got = flow_sampling.stack(fields)
+    assert got.shape == (2, 4, 5, 6)
+    np.testing.assert_array_equal(got, np.broadcast_to(np.arange(6), got.shape))
+
+
+@pytest.mark.parametrize("kwargs", [{"order": "reverse"}, {"order": "concat"}, {"reverse_prob": 1}])
+def test_flow_is_not_played_backwards(kwargs):
+    with pytest.raises(InputError, match="played forwards"):
+        flow_sampling.check(ClipSpec(num_frames=1, **kwargs))
+    flow_sampling.check(FRAME)
