@@ -1,27 +1,27 @@
 """Reads prepared datasets: `open_records` -> `Records` -> `Split` -> lazy `Record`.
 
 A dataset is a folder made by `tempo.data.builders.records.build`: a TFDS dataset in array_record
-files plus `manifest.json`. The files are read directly: a record's other frames are never decoded
-or copied.
+files, an index of each split (`tempo.data.index`) and the header `manifest.json`. The files are
+read directly: a record's other frames are never decoded or copied.
 """
 
 import dataclasses
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from array_record.python import array_record_data_source
 
-from tempo.data import decode, example_proto, jpeg
+from tempo.data import decode, example_proto, index, jpeg
 from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
 REJECTED_FILE = "rejected.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Record:
 
     Attributes:
       id: unique name.
-      label: class number.
+      label: row of the class names; a tuple of rows where a video can have several.
       num_frames: N.
       timestamps: float32 [N], seconds after the first frame.
     """
 
     id: str
-    label: int
+    label: int | tuple[int, ...]
     num_frames: int
     timestamps: np.ndarray
     _features: Mapping[str, Any]
@@ -55,9 +55,8 @@ class Record:
             if "frames" in self._features:
                 frames = jpeg.decode([self._features["frames"][i] for i in wanted])
             else:
-                fields = dataclasses.fields(decode.FrameIndex)
-                index = decode.FrameIndex(*(self._features[field.name] for field in fields))
-                frames = decode.decode_frames(self._features["video"][0], index, wanted)
+                frame_index = decode.FrameIndex.from_features(self._features)
+                frames = decode.decode_frames(self._features["video"][0], frame_index, wanted)
         except (ValueError, IndexError) as error:
             raise RecordError(f"{self.id}: cannot decode frames: {error}") from error
         if wanted.size == indices.size and np.array_equal(places.ravel(), np.arange(wanted.size)):
@@ -66,17 +65,37 @@ class Record:
 
 
 class Split:
-    """Random access to the records of one split. Picklable; safe to share between threads."""
+    """Random access to the records of one split. Picklable; safe to share between threads.
 
-    def __init__(self, name: str, data_dir: str, shards: Sequence[Mapping], entries: list[dict]):
+    Pickled, it is a path: a worker opens the dataset again, and shares the pages of its index.
+
+    Attributes:
+      name: of the split.
+      data_dir: of the dataset.
+      ids: unique names, a lazy sequence of str.
+      labels: int32 [N], rows of class names; int32 [N,G] where there are G groups of classes, one
+        row of the joined class names for each; uint8 [N,K], multi-hot, where a video has any number
+        of labels. Read-only.
+      manifest: what is known of each video, a lazy sequence of dicts.
+      mirror_labels: int32 [K], label of the mirrored video; None if it keeps its label.
+    """
+
+    def __init__(self, dataset: "Records", name: str):
+        found = index.open_index(dataset.data_dir, name)
         self.name = name
-        self.data_dir = data_dir
-        self.manifest = entries
-        self.ids: list[str] = [e["id"] for e in entries]
-        self.labels = np.array([e["label"] for e in entries], np.int32)
+        self.data_dir = dataset.data_dir
+        self.ids = found.ids
+        self.labels = found.labels
+        self.manifest = found.rows
+        self.mirror_labels = dataset.mirror_labels
+        self._manifest_sha256 = dataset.manifest_sha256
+        shards = dataset._header["splits"][name]["shards"]
         self._shards = [(shard["file"], shard["num_records"]) for shard in shards]
         self._lock = threading.Lock()
         self._source = None
+
+    def __reduce__(self):
+        return _opened_again, (self.data_dir, self.name, self._manifest_sha256)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,7 +113,7 @@ class Split:
             features = example_proto.parse(self._opened()[row])
             return Record(
                 id=str(features["id"][0], "utf-8"),
-                label=int(features["label"][0]),
+                label=_label(features),
                 num_frames=int(features["num_frames"][0]),
                 timestamps=features["timestamps"],
                 _features=features,
@@ -117,13 +136,19 @@ class Split:
                     )
         return self._source
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Workers need the records, not what the manifest says about them.
-        return self.__dict__ | {"manifest": [], "_lock": None, "_source": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
+def _label(features: Mapping[str, Any]) -> int | tuple[int, ...]:
+    if "label" in features:
+        return int(features["label"][0])
+    return tuple(int(row) for row in features["labels"])
+
+
+def _opened_again(data_dir: str, name: str, manifest_sha256: str) -> Split:
+    """What a pickled split becomes; the files were looked at where it was opened first."""
+    dataset = _records(data_dir, read_header(data_dir))
+    if dataset.manifest_sha256 != manifest_sha256:
+        raise RecordError(f"The dataset in {data_dir!r} was replaced while it was in use.")
+    return Split(dataset, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +170,11 @@ class Records:
       name: the folder's name.
       kind: `frames` or `encoded`.
       short_side_px: longest short side of stored frames; 0 if they kept their size.
-      class_names: in label order.
+      class_names: in label order; those of several groups one group after the other.
+      label_kind: a row of `tempo.types.LABEL_KINDS`.
+      label_groups: number of classes of each group, by name; empty unless the kind is `joint`.
+      mirror_labels: int32 [K], label of the mirrored video; None if it keeps its label.
+      flow: how the optical flow was made; None if there is none.
       manifest_sha256: identity of the data: settings, classes and accepted videos with their bytes.
       splits: names of the splits.
     """
@@ -155,9 +184,13 @@ class Records:
     kind: str
     short_side_px: int
     class_names: tuple[str, ...]
+    label_kind: str
+    label_groups: Mapping[str, int]
+    mirror_labels: np.ndarray | None
+    flow: Mapping[str, Any] | None
     manifest_sha256: str
     splits: tuple[str, ...]
-    _manifest: Mapping[str, Any] = dataclasses.field(repr=False)
+    _header: Mapping[str, Any] = dataclasses.field(repr=False)
 
     @property
     def num_classes(self) -> int:
@@ -167,8 +200,7 @@ class Records:
     def split(self, name: str) -> Split:
         """A split by name; `InputError` if there is none of that name."""
         lookup(dict.fromkeys(self.splits), name, f"split of {self.data_dir!r}:")
-        entries = self._manifest["splits"][name]
-        return Split(name, self.data_dir, self._manifest["shards"][name], entries)
+        return Split(self, name)
 
 
 def is_complete(data_dir: str | os.PathLike) -> bool:
@@ -177,11 +209,28 @@ def is_complete(data_dir: str | os.PathLike) -> bool:
 
 
 def open_records(data_dir: str | os.PathLike) -> Records:
-    """Opens a prepared dataset; reads its manifest and looks that its files are whole.
+    """Opens a prepared dataset: reads its header, and looks that its files are whole.
 
     Raises:
       InputError: nothing there, not finished, damaged, or of another format.
     """
+    root = Path(data_dir)
+    header = read_header(root)
+    for split in header["splits"].values():
+        sizes = split["index_bytes"] | {s["file"]: s["file_bytes"] for s in split["shards"]}
+        for name, expected in sizes.items():
+            file = root / name
+            size = file.stat().st_size if file.is_file() else None
+            if size != expected:
+                raise InputError(
+                    f"{str(file)!r} is {'missing' if size is None else 'cut or changed'}; delete "
+                    "the dataset and prepare again."
+                )
+    return _records(str(root), header)
+
+
+def read_header(data_dir: str | os.PathLike) -> dict[str, Any]:
+    """The content of `manifest.json`; for errors see `open_records`."""
     root = Path(data_dir)
     path = root / MANIFEST_FILE
     if not is_complete(root):
@@ -190,31 +239,32 @@ def open_records(data_dir: str | os.PathLike) -> Records:
             f"{str(root)!r} holds {what}; run: python -m tempo.prepare --videos DIR --out {root}"
         )
     try:
-        made = json.loads(path.read_text())
-    except ValueError:
+        header = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
         raise InputError(
             f"{str(path)!r} is damaged; delete the dataset and prepare again."
         ) from None
-    if made.get("format") != MANIFEST_FORMAT:
+    if header.get("format") != MANIFEST_FORMAT:
         raise InputError(
-            f"{str(path)!r} has format {made.get('format')!r}, this version reads "
-            f"{MANIFEST_FORMAT}; prepare the videos again."
+            f"{str(path)!r} has format {header.get('format')!r}, this version reads "
+            f"{MANIFEST_FORMAT}; delete the dataset and prepare the videos again."
         )
-    for shard in (shard for shards in made["shards"].values() for shard in shards):
-        file = root / shard["file"]
-        size = file.stat().st_size if file.is_file() else None
-        if size != shard["file_bytes"]:
-            raise InputError(
-                f"{str(file)!r} is {'missing' if size is None else 'cut or changed'}; delete the "
-                "dataset and prepare again."
-            )
+    return header
+
+
+def _records(data_dir: str, header: Mapping[str, Any]) -> Records:
+    mirrored = header["mirror_labels"]
     return Records(
-        data_dir=str(root),
-        name=root.resolve().name,
-        kind=made["kind"],
-        short_side_px=made["short_side_px"],
-        class_names=tuple(made["class_names"]),
-        manifest_sha256=made["sha256"],
-        splits=tuple(made["splits"]),
-        _manifest=made,
+        data_dir=data_dir,
+        name=Path(data_dir).resolve().name,
+        kind=header["kind"],
+        short_side_px=header["short_side_px"],
+        class_names=tuple(header["class_names"]),
+        label_kind=header["label_kind"],
+        label_groups=header["label_groups"],
+        mirror_labels=None if mirrored is None else np.array(mirrored, np.int32),
+        flow=header["flow"],
+        manifest_sha256=header["sha256"],
+        splits=tuple(header["splits"]),
+        _header=header,
     )

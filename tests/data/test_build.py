@@ -40,9 +40,11 @@ def test_report_and_manifest(ucf_tree, tmp_path):
     assert report.splits == {"train": 10, "test": 5}
     made = read_manifest(out)
     assert made["sha256"] == report.manifest_sha256
-    first = made["splits"]["train"][0]
-    assert first["id"] == "Class0/v_train_00.mp4"
-    assert first["source"] == "videos/Class0/v_train_00.mp4"
+    assert made["splits"]["train"]["num_videos"] == 10
+    first = pipeline.open_records(out).split("train").manifest[0]
+    assert (first["id"], first["split"]) == ("Class0/v_train_00.mp4", "train")
+    assert first["path"] == "videos/Class0/v_train_00.mp4"
+    assert (first["start_s"], first["end_s"], first["rotation"]) == (0, None, 0)
     assert (first["num_frames"], first["width"], first["height"]) == (12, 64, 48)
     assert first["fps"] == 25 and first["duration_s"] == pytest.approx(0.48)
     assert len(first["sha256"]) == 64
@@ -110,23 +112,39 @@ def test_refused_files_are_listed_with_their_reason(own_tree, tmp_path):
 def test_a_shard_without_a_good_video_is_left_out(own_tree, tmp_path):
     spoil(own_tree)
     build(own_tree, tmp_path / "out", num_shards=10)
-    names = sorted(p.name for p in (tmp_path / "out").glob("videos-train*"))
+    names = sorted(p.name for p in (tmp_path / "out").glob("videos-train.array_record*"))
     assert names == [f"videos-train.array_record-{i:05d}-of-00007" for i in range(7)]
     assert len(pipeline.open_records(tmp_path / "out").split("train")) == 7
 
 
-def test_strict_makes_no_dataset_and_goes_on_when_files_are_mended(own_tree, ucf_tree, tmp_path):
-    spoil(own_tree)
-    with pytest.raises(InputError, match="4 of 15 videos were refused and --strict"):
-        build(own_tree, tmp_path / "out", strict=True)
+def test_strict_stops_at_the_first_and_goes_on_when_it_is_mended(own_tree, ucf_tree, tmp_path):
+    for name in ("v_train_09", "v_test_03"):
+        (own_tree / "videos" / "Class0" / f"{name}.mp4").write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(
+            InputError, match=r"v_train_09.mp4' was refused \(empty_file\) and --st"
+        ):
+            build(own_tree, tmp_path / "out", strict=True)
     assert not pipeline.is_complete(tmp_path / "out")
-    assert len(json.loads((tmp_path / "out" / "rejected.json").read_text())) == 4
-    for path in (ucf_tree / "videos" / "Class0").iterdir():
-        (own_tree / "videos" / "Class0" / path.name).write_bytes(path.read_bytes())
+    for name in ("v_train_09", "v_test_03"):
+        place = f"videos/Class0/{name}.mp4"
+        (own_tree / place).write_bytes((ucf_tree / place).read_bytes())
     report = build(own_tree, tmp_path / "out", strict=True)
-    assert report.num_accepted == 15 and report.num_reused > 0
+    assert report.num_accepted == 15 and report.num_reused == 6
     build(ucf_tree, tmp_path / "whole")
     assert raw_records(tmp_path / "out") == raw_records(tmp_path / "whole")
+
+
+def test_strict_stops_at_what_an_earlier_build_refused(own_tree, tmp_path, monkeypatch):
+    from tempo.data.builders import features
+
+    (own_tree / "videos" / "Class0" / "v_train_09.mp4").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "write", None)
+        with pytest.raises(TypeError):
+            build(own_tree, tmp_path / "out")
+    with pytest.raises(InputError, match="v_train_09.mp4' was refused"):
+        build(own_tree, tmp_path / "out", strict=True)
 
 
 def test_a_class_whose_test_videos_are_all_refused(own_tree, tmp_path):
@@ -254,18 +272,18 @@ records.build({str(ucf_tree)!r}, {str(tmp_path / "out")!r}, short_side_px=0, num
 
 
 def test_an_unfinished_build_with_other_settings_starts_over(ucf_tree, tmp_path, monkeypatch):
-    from tempo.data.builders import examples
+    from tempo.data.builders import features
 
-    def broken(*args):
+    def broken(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(examples, "write_metadata", broken)
+        patch.setattr(features, "write", broken)
         with pytest.raises(KeyboardInterrupt):
             build(ucf_tree, tmp_path / "out", num_shards=5)
     report = build(ucf_tree, tmp_path / "out", short_side_px=24)
     assert report.num_reused == 0
-    assert len(list((tmp_path / "out").glob("videos-train*"))) == 3
+    assert len(list((tmp_path / "out").glob("videos-train.array_record*"))) == 3
     split = pipeline.open_records(tmp_path / "out").split("train")
     assert split[0].decode([0]).shape == (1, 24, 32, 3)
 

@@ -50,7 +50,7 @@ def test_the_command_refuses_a_video_of_one_frame(own_tree, tmp_path, tiny):
 def test_strict_with_a_refused_video_is_status_2(own_tree, tmp_path, capsys):
     (own_tree / "videos" / "Class0" / "v_train_00.mp4").write_bytes(b"")
     status, said = run(capsys, "--videos", own_tree, "--out", tmp_path / "out", "--strict")
-    assert status == 2 and "--strict makes no dataset" in said.err
+    assert status == 2 and "--strict stops there" in said.err
     assert not pipeline.is_complete(tmp_path / "out")
 
 

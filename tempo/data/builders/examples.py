@@ -128,26 +128,42 @@ def encode_video(
     return Outcome(source, row, serialize(fields))
 
 
-def _read(originals: Originals, source: manifest.Source, settings: ExampleSettings):
+def _read(
+    originals: Originals, source: manifest.Source, settings: ExampleSettings
+) -> tuple[decode.VideoScan | frame_folders.FolderScan, str, dict[str, Any]]:
     """What a decode of the video showed, the hash of its file, and the content of its record."""
-    path, limits = originals.path(source), (settings.min_frames, settings.max_frames)
-    pictures = _Pictures(settings)
+    path, pictures = originals.path(source), _Pictures(settings)
     limits = {"min_frames": settings.min_frames, "max_frames": settings.max_frames}
+    part = {"start_s": source.start_s, "end_s": source.end_s}
     is_part = source.start_s > 0 or source.end_s is not None
     if originals.is_folder(source):
-        scan = frame_folders.read_frames(
-            path,
-            originals.frames(path),
-            pictures.add,
-            fps=settings.folder_fps,
-            start_s=source.start_s,
-            end_s=source.end_s,
-            **limits,
-        )
+        frames = originals.frames(path)
+        fps = settings.folder_fps
+        scan = frame_folders.read_frames(path, frames, pictures.add, fps=fps, **part, **limits)
         return scan, scan.sha256, pictures.features()
+    if settings.kind == "encoded" and (is_part or not settings.is_check):
+        data, scan = decode.scan_encoded(path, **part, **limits)
+        sha256 = originals.sha256(source) if is_part else hashlib.sha256(data).hexdigest()
+        return scan, sha256, {"video": [data], **scan.index.to_features()}
     on_frame = pictures.add if pictures.is_wanted else None
-    is_stored = settings.kind == "encoded" and not settings.is_check
-    if is_part:
-        data = decode.cut(path, source.start_s, source.end_s) if is_stored else path
-        ...
-    raise NotImplementedError
+    if is_part or originals.facts(source)[0] > _IN_MEMORY_BYTES:
+        scan = decode.scan_video(path, on_frame, **part, **limits)
+        return scan, originals.sha256(source), pictures.features()
+    data = decode.read_file(path)
+    scan = decode.scan_video(data, on_frame, **limits)
+    return scan, hashlib.sha256(data).hexdigest(), pictures.features()
+
+
+def serialize(fields: Mapping[str, Sequence[bytes] | np.ndarray]) -> bytes:
+    """A `tf.train.Example` of bytes lists, float arrays and integer arrays; always the same."""
+    example = tf_example_pb2.Example()
+    for name, value in fields.items():
+        feature = example.features.feature[name]
+        if not isinstance(value, np.ndarray):
+            feature.bytes_list.value.extend(value)
+        elif value.dtype.kind == "f":
+            feature.float_list.value.extend(value.tolist())
+        else:
+            feature.int64_list.SetInParent()  # an empty list is of integers too
+            feature.int64_list.value.extend(value.tolist())
+    return example.SerializeToString(deterministic=True)

@@ -1,16 +1,17 @@
-"""Builds a record dataset from a folder of videos: parallel, resumable, and whole or not there.
+"""Builds a record dataset from videos: parallel, resumable, and whole or not there.
 
 Finished shards wait in `OUT/.build`; a build that was killed starts again with the first shard that
-is not there. When all are done they move to their final names, then the TFDS metadata is written,
-then `rejected.json`, and last of all `manifest.json`: a dataset without it is not one.
+is not there. When all are done they move to their final names, then the TFDS metadata and the index
+are written, then `rejected.json`, and last of all `manifest.json`: a dataset without it is not one.
 """
 
 import collections
 import dataclasses
+import itertools
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from typing import Any
 import tqdm
 
 from tempo import files
-from tempo.data import decode, jpeg, manifest, records
-from tempo.data.builders import examples, shards
+from tempo.data import decode, index, jpeg, manifest, records
+from tempo.data.builders import checks, disk, examples, features, selection, shards
+from tempo.data.builders.originals import Originals
 from tempo.errors import InputError, lookup
 
-_STAGING = ".build"
+_STAGING, _CHECK_STAGING = ".build", ".check"
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildReport:
-    """The result of a build.
+    """The result of a build, or of a check.
 
     Attributes:
       out_dir: the dataset.
@@ -36,7 +38,8 @@ class BuildReport:
       rejected: `{"id", "source", "split", "reason"}` of each refused video.
       num_reused: videos of finished shards that an earlier run had left.
       splits: accepted videos of each split.
-      manifest_sha256: identity of the data.
+      manifest_sha256: identity of the data; empty after a check, which makes none.
+      details: the file that names every refused video.
     """
 
     out_dir: str
@@ -46,21 +49,28 @@ class BuildReport:
     num_reused: int
     splits: Mapping[str, int]
     manifest_sha256: str
+    details: str
 
 
 def build(
     videos_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     *,
+    dataset: str = "folder",
+    annotations: Sequence[str] = (),
+    classes: str | None = None,
+    split_number: int = 1,
     kind: str = "frames",
     short_side_px: int = 256,
     jpeg_quality: int = jpeg.QUALITY,
     min_frames: int = decode.MIN_FRAMES,
     max_frames: int = decode.MAX_FRAMES,
-    split_number: int = 1,
     num_shards: int | None = None,
     num_workers: int | None = None,
+    limit: int | None = None,
+    allow_missing: bool = False,
     strict: bool = False,
+    check_only: bool = False,
     progress: bool = True,
 ) -> BuildReport:
     """Decodes and validates every video once and writes a TFDS dataset of array_record files.
@@ -69,22 +79,29 @@ def build(
     is. The records do not depend on `num_workers`.
 
     Args:
-      videos_dir: a folder tree in one of the layouts of `tempo.data.manifest`.
+      videos_dir: the downloaded videos.
       out_dir: where the dataset goes; made if missing.
+      dataset: a row of `tempo.data.specs.DATASETS`: how videos and labels are found.
+      annotations: the dataset's published lists, `PATH` or `SPLIT=PATH`.
+      classes: a file of class names that fixes the order of the labels.
+      split_number: of datasets that have several published splits.
       kind: `frames` (JPEG frames: fast random access) or `encoded` (untouched files: small).
       short_side_px: longest short side of stored frames; 0 keeps their size; never enlarged.
       jpeg_quality: of stored frames, 1 to 100.
       min_frames: a video with fewer frames is refused.
       max_frames: a video with more frames is refused (a record is held in memory).
-      split_number: published split of a UCF-style tree.
       num_shards: files per split; by default one per 128 videos, but 16 if there are enough.
       num_workers: threads; one per core by default.
-      strict: make no dataset if any video is refused.
+      limit: at most this many videos of each split, spread over the classes.
+      allow_missing: leave out listed videos that are not there.
+      strict: stop at the first video that is refused.
+      check_only: decode and validate, write `check.json` and `check.jsonl` and no records.
       progress: show a progress bar on stderr.
 
     Raises:
       InputError: nothing to read, settings out of range, another dataset in `out_dir`, a class left
         without videos, or a refused video where `strict`.
+      RunError: the disk is full. The next build goes on from there.
     """
     lookup(dict.fromkeys(examples.KINDS), kind, "kind")
     if short_side_px < 0 or not 1 <= jpeg_quality <= 100 or min_frames < 1:
@@ -92,48 +109,78 @@ def build(
             f"Need short_side_px >= 0, jpeg_quality 1 to 100 and min_frames >= 1; got "
             f"{short_side_px}, {jpeg_quality} and {min_frames}."
         )
+    scan = selection.find(
+        videos_dir,
+        dataset=dataset,
+        annotations=annotations,
+        classes=classes,
+        split_number=split_number,
+        allow_missing=allow_missing,
+        limit=limit,
+    )
     settings = examples.ExampleSettings(
         kind=kind,
         short_side_px=short_side_px if kind == "frames" else 0,
         jpeg_quality=jpeg_quality if kind == "frames" else 0,
         min_frames=min_frames,
         max_frames=max_frames,
+        folder_fps=scan.fps,
+        label_kind=scan.label_kind,
+        is_check=check_only,
     )
-    scan = manifest.scan(videos_dir, split_number=split_number)
-    job = _Build(Path(videos_dir), Path(out_dir), settings, scan, num_shards)
-    if job.is_complete():
-        return job.report(num_reused=scan.num_videos)
-    with job.staging.locked():
-        if job.is_complete():  # another process may have made it meanwhile
-            return job.report(num_reused=scan.num_videos)
-        num_reused = job.write_shards(num_workers or os.cpu_count() or 1, progress)
-        job.finish(strict)
-        shutil.rmtree(job.staging.folder, ignore_errors=True)
-    return job.report(num_reused)
+    named = {"dataset": dataset, "split_number": split_number, "limit": limit}
+    job = _Build(Path(videos_dir), Path(out_dir), settings, scan, named, num_shards)
+    with disk.told_when_full(out_dir):
+        return job.run(num_workers or os.cpu_count() or 1, strict, progress)
 
 
 class _Build:
     """One build: what is wanted, and its steps."""
 
-    def __init__(self, videos_dir: Path, out_dir: Path, settings, scan, num_shards: int | None):
-        self.videos_dir = videos_dir
+    def __init__(
+        self,
+        videos_dir: Path,
+        out_dir: Path,
+        settings: examples.ExampleSettings,
+        scan: manifest.Scan,
+        named: Mapping[str, Any],
+        num_shards: int | None,
+    ):
         self.out_dir = out_dir
         self.settings = settings
         self.scan = scan
-        self.shards = shards.plan(videos_dir, scan, dataclasses.asdict(settings), num_shards)
-        self.staging = shards.Staging(out_dir, out_dir / _STAGING)
+        self.named = named
+        self.originals = Originals(videos_dir)
+        self._check_folders()
+        described = settings.described()
+        self.shards = shards.plan(self.originals, scan, described, num_shards)
+        is_check = settings.is_check
+        staging = out_dir / (_CHECK_STAGING if is_check else _STAGING)
+        self.staging = shards.Staging(out_dir, staging, has_records=not is_check)
+
+    def run(self, num_workers: int, strict: bool, progress: bool) -> BuildReport:
+        """All of it."""
+        is_check = self.settings.is_check
+        if not is_check and self.is_complete():
+            return self.report(num_reused=self.scan.num_videos)
+        with self.staging.locked():
+            if not is_check and self.is_complete():  # another process may have made it meanwhile
+                return self.report(num_reused=self.scan.num_videos)
+            self._check_strict(self.scan.refused, strict)
+            num_reused = self.write_shards(num_workers, strict, progress)
+            report = self.finish_check(num_reused) if is_check else self.finish(num_reused)
+            shutil.rmtree(self.staging.folder, ignore_errors=True)
+        return report
 
     def described(self) -> dict[str, Any]:
         """What makes two builds the same; copied files with new times are still the same."""
         sources = {
-            split: [
-                [v.id, v.label, dict(v.metadata), shards.file_facts(self.videos_dir / v.path)[0]]
-                for v in videos
-            ]
+            split: [[*shards.facts_of(v), self.originals.facts(v)[0]] for v in videos]
             for split, videos in self.scan.splits.items()
         }
         return {
-            **dataclasses.asdict(self.settings),
+            **self.settings.described(),
+            **self.named,
             "class_names": list(self.scan.class_names),
             "sources_sha256": manifest.hash_entries(sources),
         }
@@ -148,91 +195,164 @@ class _Build:
                     "--out."
                 )
             return False
-        made = files.read_json(str(self.out_dir / records.MANIFEST_FILE))["build"]
+        made = records.read_header(self.out_dir)["build"]
         for key, value in self.described().items():
             if made.get(key) == value:
                 continue
-            told = "from other videos" if key == "sources_sha256" else f"with {key}={made.get(key)}"
+            told = _TOLD.get(key) or f"with {key}={made.get(key)}"
             raise InputError(
                 f"{str(self.out_dir)!r} holds a dataset made {told}; choose another --out or "
                 "delete it."
             )
         return True
 
-    def write_shards(self, num_workers: int, progress: bool) -> int:
+    def _check_folders(self) -> None:
+        """Raises `InputError` if untouched files are to be stored, and there are none."""
+        if self.settings.kind != "encoded":
+            return
+        for source in itertools.chain(*self.scan.splits.values()):
+            if self.originals.is_folder(source):
+                raise InputError(
+                    f"--kind encoded stores video files, but {source.path!r} is a folder of "
+                    "frames; use --kind frames."
+                )
+
+    def _check_strict(self, refused: Iterable[Mapping[str, str]], strict: bool) -> None:
+        for row in refused if strict else ():
+            raise InputError(
+                f"{row['source']!r} was refused ({row['reason']}) and --strict stops there; mend "
+                "it, or build without --strict to leave it out."
+            )
+
+    def write_shards(self, num_workers: int, strict: bool, progress: bool) -> int:
         """Writes the shards that are not there yet; the number of videos in those that were."""
-        pending = [s for s in self.shards if self.staging.read(s) is None]
-        sources = [v for s in pending for v in s.sources]
-        num_reused = self.scan.num_videos - len(sources)
+        pending = []
+        for shard in self.shards:
+            sidecar = self.staging.read(shard)
+            if sidecar is None:
+                pending.append(shard)
+            else:
+                self._check_strict(sidecar["rejected"], strict)
+        wanted = [(s.split, v) for s in pending for v in s.sources]
+        num_reused = self.scan.num_videos - len(wanted)
         num_refused = 0
         pool = futures.ThreadPoolExecutor(num_workers, "tempo-prepare")
         bar = tqdm.tqdm(
             total=self.scan.num_videos, initial=num_reused, unit="video", disable=not progress
         )
         try:
-            outcomes = _in_order(pool, self._encode, sources, window=2 * num_workers)
+            outcomes = _in_order(pool, self._encode, wanted, window=2 * num_workers)
             for shard in pending:
-                for accepted in self.staging.write(shard, outcomes):
-                    num_refused += not accepted
-                    bar.set_postfix(refused=num_refused, refresh=False)
+                for refusal in self.staging.write(shard, outcomes):
+                    if refusal is not None:
+                        self._check_strict([refusal], strict)
+                        num_refused += 1
+                        bar.set_postfix(refused=num_refused, refresh=False)
                     bar.update()
         finally:
             pool.shutdown(cancel_futures=True)
             bar.close()
         return num_reused
 
-    def _encode(self, source: manifest.Source) -> examples.Outcome:
-        return examples.encode_video(str(self.videos_dir), source, self.settings)
+    def _encode(self, wanted: tuple[str, manifest.Source]) -> examples.Outcome:
+        return examples.encode_video(self.originals, *wanted, self.settings)
 
-    def finish(self, strict: bool) -> None:
+    def finish(self, num_reused: int) -> BuildReport:
         """Moves the shards to their final names and writes what describes them."""
-        sidecars = [(s.split, self.staging.read(s)) for s in self.shards]
-        rejected = [row for _, sidecar in sidecars for row in sidecar["rejected"]]
+        rejected = self._rejected()
         files.write_json(str(self.out_dir / records.REJECTED_FILE), rejected)
-        entries = {
-            split: [row for s, sidecar in sidecars if s == split for row in sidecar["entries"]]
-            for split in self.scan.splits
-        }
-        self._check(entries, rejected, strict)
+        self._check_accepted(len(rejected))
         moved = self.staging.move(self.shards)
-        examples.write_metadata(str(self.out_dir), self.settings.kind, self.scan.class_names, moved)
-        content = {
-            "kind": self.settings.kind,
-            "short_side_px": self.settings.short_side_px,
-            "jpeg_quality": self.settings.jpeg_quality,
-            "class_names": list(self.scan.class_names),
-            "splits": {split: rows for split, rows in entries.items() if rows},
+        scan, settings, out_dir = self.scan, self.settings, str(self.out_dir)
+        features.write(
+            out_dir,
+            features.create(settings.kind, scan.label_kind, scan.class_names),
+            moved,
+            description=f"Videos prepared by tempo, as {settings.kind} records.",
+        )
+        kinds = {"label_kind": scan.label_kind, "num_classes": len(scan.class_names)}
+        splits = {
+            split: index.write(out_dir, split, self._rows(split), **kinds) | {"shards": places}
+            for split, places in moved.items()
         }
+        mirrored = scan.mirror_labels
+        content = {
+            "kind": settings.kind,
+            "short_side_px": settings.short_side_px,
+            "jpeg_quality": settings.jpeg_quality,
+            "class_names": list(scan.class_names),
+            "label_kind": scan.label_kind,
+            "label_groups": dict(scan.label_groups),
+            "mirror_labels": None if mirrored is None else list(mirrored),
+            "flow": None,
+        }
+        hashes = {split: facts["rows_sha256"] for split, facts in splits.items()}
         about = {
             "format": records.MANIFEST_FORMAT,
-            "sha256": manifest.hash_entries(content),
+            "sha256": manifest.hash_entries(content | {"rows": hashes}),
             "num_rejected": len(rejected),
             "build": self.described(),
-            "shards": moved,
         }
-        files.write_json(str(self.out_dir / records.MANIFEST_FILE), about | content)
+        self._remove_strangers(splits)
+        header = about | content | {"splits": splits}
+        files.write_json(str(self.out_dir / records.MANIFEST_FILE), header)
+        return self.report(num_reused)
 
-    def _check(self, entries, rejected, strict: bool) -> None:
+    def finish_check(self, num_reused: int) -> BuildReport:
+        """Writes the report of a check."""
+        rejected = self._rejected()
+        summary = checks.write(
+            str(self.out_dir), self.described(), self._rows(*self.scan.splits), rejected
+        )
+        return BuildReport(
+            out_dir=str(self.out_dir),
+            num_accepted=summary["num_accepted"],
+            num_rejected=summary["num_refused"],
+            rejected=tuple(rejected),
+            num_reused=num_reused,
+            splits={split: counts["accepted"] for split, counts in summary["splits"].items()},
+            manifest_sha256="",
+            details=str(self.out_dir / checks.VERDICTS_FILE),
+        )
+
+    def _rows(self, *splits: str) -> Iterator[dict[str, Any]]:
+        """What the manifest says of the accepted videos; one shard at a time is in memory."""
+        for shard in self.shards:
+            if shard.split in splits:
+                yield from self.staging.read(shard)["rows"]
+
+    def _rejected(self) -> list[Mapping[str, str]]:
+        sidecars = map(self.staging.read, self.shards)
+        return [*self.scan.refused, *(row for s in sidecars for row in s["rejected"])]
+
+    def _check_accepted(self, num_rejected: int) -> None:
         """Raises `InputError` if what was accepted makes no dataset."""
         path = str(self.out_dir / records.REJECTED_FILE)
-        if rejected and strict:
-            raise InputError(
-                f"{len(rejected)} of {self.scan.num_videos} videos were refused and --strict makes "
-                f"no dataset then; see {path!r}."
-            )
-        if not any(entries.values()):
-            raise InputError(f"All {len(rejected)} videos were refused; see {path!r}.")
+        key = "label" if self.scan.label_kind == "single" else "labels"
+        labels = {s: [row[key] for row in self._rows(s)] for s in self.scan.splits}
+        if not any(labels.values()):
+            raise InputError(f"All {num_rejected} videos were refused; see {path!r}.")
+        if not self.scan.is_strict:
+            return
         try:
-            labels = {split: [row["label"] for row in rows] for split, rows in entries.items()}
             manifest.check_classes(self.scan.class_names, labels)
         except InputError as error:
-            raise InputError(f"{error} {len(rejected)} were refused; see {path!r}.") from None
+            raise InputError(f"{error} {num_rejected} were refused; see {path!r}.") from None
+
+    def _remove_strangers(self, splits: Mapping[str, Any]) -> None:
+        """Removes what an unfinished build with other splits or shards has left."""
+        own = {s["file"] for facts in splits.values() for s in facts["shards"]}
+        own.update(name for facts in splits.values() for name in facts["index_bytes"])
+        for path in self.out_dir.glob(f"{index.DATASET_NAME}-*"):
+            if path.name not in own:
+                path.unlink()
 
     def report(self, num_reused: int) -> BuildReport:
         """What the finished dataset holds."""
-        made = files.read_json(str(self.out_dir / records.MANIFEST_FILE))
-        rejected = files.read_json(str(self.out_dir / records.REJECTED_FILE))
-        splits = {split: len(rows) for split, rows in made["splits"].items()}
+        header = records.read_header(self.out_dir)
+        details = str(self.out_dir / records.REJECTED_FILE)
+        rejected = files.read_json(details)
+        splits = {split: facts["num_videos"] for split, facts in header["splits"].items()}
         return BuildReport(
             out_dir=str(self.out_dir),
             num_accepted=sum(splits.values()),
@@ -240,14 +360,18 @@ class _Build:
             rejected=tuple(rejected),
             num_reused=num_reused,
             splits=splits,
-            manifest_sha256=made["sha256"],
+            manifest_sha256=header["sha256"],
+            details=details,
         )
 
 
-# What a build that was cut short may have left.
+# What a build or a check that was cut short may have left.
 _OWN_FILES = re.compile(
-    rf"\..*|{examples.DATASET_NAME}-.*|dataset_info.json|features.json|.*labels.txt|rejected.json"
+    rf"\..*|{index.DATASET_NAME}-.*|dataset_info.json|features.json|.*labels.txt|rejected.json"
+    rf"|{checks.SUMMARY_FILE}|{checks.VERDICTS_FILE}"
 )
+# How to say that a setting differs, where its value would say little.
+_TOLD = {"sources_sha256": "from other videos", "class_names": "with other class names"}
 
 
 def _in_order(

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from array_record.python import array_record_module
 
 from tempo import files
 from tempo.data import manifest
-from tempo.data.builders import examples
+from tempo.data.builders import examples, features
+from tempo.data.builders.originals import Originals
 
 # Stored as they are: JPEG and video bytes do not compress, and reading is 15 % faster.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
 _VIDEOS_PER_SHARD = 128
 _MIN_SHARDS = 16
 _MOVES_FILE = "moves.json"
+_STAGED_SUFFIX = ".array_record"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,34 +50,38 @@ class Shard:
 
 
 def plan(
-    videos_dir: Path, scan: manifest.Scan, settings: Mapping[str, Any], num_shards: int | None
+    originals: Originals, scan: manifest.Scan, settings: Mapping[str, Any], num_shards: int | None
 ) -> list[Shard]:
     """The shards of a dataset: `num_shards` per split, or by their number of videos."""
     shards = []
     for split, sources in scan.splits.items():
         for number, part in enumerate(_parts(sources, num_shards)):
-            facts = [[v.id, v.path, v.label, dict(v.metadata)] for v in part]
-            on_disk = [file_facts(videos_dir / v.path) for v in part]
-            fingerprint = manifest.hash_entries([settings, facts, on_disk])
+            facts = [[*facts_of(v), *originals.facts(v)] for v in part]
+            fingerprint = manifest.hash_entries([settings, facts])
             shards.append(Shard(split, number, part, fingerprint))
     return shards
 
 
-def file_facts(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns; (-1, -1) if there is no such file."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return -1, -1
-    return stat.st_size, stat.st_mtime_ns
+def facts_of(source: manifest.Source) -> list[Any]:
+    """What a source says, as JSON."""
+    label = source.label if isinstance(source.label, int) else list(source.label)
+    return [source.id, source.path, label, source.start_s, source.end_s, dict(source.metadata)]
 
 
 class Staging:
-    """The folder where finished shards wait, inside the dataset's own folder."""
+    """The folder where finished shards wait, inside the dataset's own folder.
 
-    def __init__(self, out_dir: Path, folder: Path):
+    Args:
+      out_dir: the dataset.
+      folder: where shards wait.
+      has_records: whether shards are files; those of a check have only their sidecars.
+    """
+
+    def __init__(self, out_dir: Path, folder: Path, has_records: bool = True):
         self.out_dir = out_dir
         self.folder = folder
+        self._has_records = has_records
+        self._moved: dict[str, str] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -98,74 +104,110 @@ class Staging:
         sidecar = files.read_json(str(path))
         if sidecar["fingerprint"] != shard.fingerprint:
             return None
+        if not self._has_records:
+            return sidecar
         places = [self._staged(shard)]
         if shard.name in (moves := self._moves()):
             places.append(self.out_dir / moves[shard.name])
         sizes = [place.stat().st_size for place in places if place.is_file()]
         return sidecar if sidecar["file_bytes"] in sizes else None
 
-    def write(self, shard: Shard, outcomes: Iterator[examples.Outcome]) -> Iterator[bool]:
-        """Writes a shard from the outcomes of its videos; says of each whether it was accepted."""
-        entries, rejected, num_bytes = [], [], 0
-        staged = self._staged(shard)
-        temporary = staged.with_suffix(".tmp")
-        writer = array_record_module.ArrayRecordWriter(str(temporary), _WRITER_OPTIONS)
-        with contextlib.closing(writer):
+    def write(self, shard: Shard, outcomes: Iterator[examples.Outcome]) -> Iterator[dict | None]:
+        """Writes a shard from the outcomes of its videos; yields what was refused, else None."""
+        rows, rejected, sizes = [], [], []
+        with self._records_of(shard) as add:
             for outcome in itertools.islice(outcomes, len(shard.sources)):
-                source = outcome.source
-                if outcome.example is None:
+                refusal = None
+                if outcome.row is None:
+                    source = outcome.source
                     refusal = {"id": source.id, "source": source.path, "split": shard.split}
-                    rejected.append({**refusal, "reason": outcome.reason})
+                    refusal["reason"] = outcome.reason
+                    rejected.append(refusal)
                 else:
-                    writer.write(outcome.example)
-                    num_bytes += len(outcome.example)
-                    entries.append(outcome.entry)
-                yield outcome.example is not None
-        os.replace(temporary, staged)
+                    if outcome.example is not None:
+                        add(outcome.example)
+                        sizes.append(len(outcome.example))
+                    rows.append(outcome.row)
+                yield refusal
         sidecar = {
             "fingerprint": shard.fingerprint,
-            "entries": entries,
+            "rows": rows,
             "rejected": rejected,
-            "num_bytes": num_bytes,
-            "file_bytes": staged.stat().st_size,
+            "num_bytes": sum(sizes),
+            "file_bytes": self._staged(shard).stat().st_size if self._has_records else 0,
         }
         files.write_json(str(self._sidecar(shard)), sidecar)
+
+    @contextlib.contextmanager
+    def _records_of(self, shard: Shard) -> Iterator[Callable[[bytes], None]]:
+        """A function that adds a record; the shard is in its place when the block has ended well.
+
+        Raises:
+          RuntimeError: the records cannot be written; its text says why.
+        """
+        if not self._has_records:
+            yield lambda record: None
+            return
+        temporary = self._staged(shard).with_suffix(".tmp")
+        writer = array_record_module.ArrayRecordWriter(str(temporary), _WRITER_OPTIONS)
+
+        def add(record: bytes) -> None:
+            writer.write(record)
+            if not writer.ok():
+                writer.close()  # says what the matter is
+
+        try:
+            with contextlib.closing(writer):
+                yield add
+            os.replace(temporary, self._staged(shard))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def move(self, shards: Sequence[Shard]) -> dict[str, list[dict[str, Any]]]:
         """Gives finished shards their final names; per split, what the manifest says of its files.
 
-        Shards without records get none; files of an unfinished build with other shards go. May be
-        repeated after it was cut short.
+        Shards without records get none. May be repeated after it was cut short.
         """
-        sidecars = {shard.name: self.read(shard) for shard in shards}
-        full = [s for s in shards if sidecars[s.name]["entries"]]
-        moves, places = {}, {}
+        facts = {shard.name: _file_facts(self.read(shard)) for shard in shards}
+        full = [s for s in shards if facts[s.name]["num_records"]]
+        moves = {}
         for split in dict.fromkeys(s.split for s in full):
             own = [s for s in full if s.split == split]
             for i, shard in enumerate(own):
-                moves[shard.name] = examples.shard_file(split, i, len(own))
+                moves[shard.name] = features.shard_file(split, i, len(own))
+        for shard in full:  # those that an earlier run has moved to where they no longer belong
+            old = self._moves().get(shard.name)
+            if old not in (None, moves[shard.name]) and not self._staged(shard).exists():
+                os.replace(self.out_dir / old, self._staged(shard))
         files.write_json(str(self.folder / _MOVES_FILE), moves)
+        self._moved = moves
+        places = {}
         for shard in full:
-            sidecar = sidecars[shard.name]
             if self._staged(shard).exists():
                 os.replace(self._staged(shard), self.out_dir / moves[shard.name])
-            facts = {k: sidecar[k] for k in ("num_bytes", "file_bytes")}
-            row = {"file": moves[shard.name], "num_records": len(sidecar["entries"]), **facts}
+            row = {"file": moves[shard.name], **facts[shard.name]}
             places.setdefault(shard.split, []).append(row)
-        for path in self.out_dir.glob(examples.SHARD_GLOB):
-            if path.name not in moves.values():
-                path.unlink()
         return places
 
     def _moves(self) -> dict[str, str]:
-        path = self.folder / _MOVES_FILE
-        return files.read_json(str(path)) if path.exists() else {}
+        """Final names of shards by their provisional ones, also those an earlier run gave."""
+        if self._moved is None:
+            path = self.folder / _MOVES_FILE
+            self._moved = files.read_json(str(path)) if path.exists() else {}
+        return self._moved
 
     def _staged(self, shard: Shard) -> Path:
-        return self.folder / f"{shard.name}.array_record"
+        return self.folder / f"{shard.name}{_STAGED_SUFFIX}"
 
     def _sidecar(self, shard: Shard) -> Path:
         return self.folder / f"{shard.name}.json"
+
+
+def _file_facts(sidecar: Mapping[str, Any]) -> dict[str, int]:
+    """What the manifest says of a shard's file."""
+    sizes = {key: sidecar[key] for key in ("num_bytes", "file_bytes")}
+    return {"num_records": len(sidecar["rows"]), **sizes}
 
 
 def _parts(
