@@ -10,6 +10,10 @@ import zlib
 
 import av
 import numpy as np
+from av.stream import Disposition
+
+# Formats of FFmpeg that hold pictures; those of single files are called `png_pipe` and so on.
+_PICTURES = ("apng", "gif", "image2", "image2pipe")
 
 av.logging.set_level(av.logging.PANIC)  # damage is reported by what is raised, not on stderr
 
@@ -17,11 +21,12 @@ av.logging.set_level(av.logging.PANIC)  # damage is reported by what is raised, 
 class RefusedVideoError(ValueError):
     """A video that must not become a record. `reason` is one of the words below, with a place.
 
-    `missing_file`, `empty_file`, `unreadable_container`, `no_video_stream`, `corrupt_frame@k`,
-    `decode_error@k`, `truncated:k/n` (frames), `size_change@k`, `non_monotonic_pts@k`,
-    `too_few_frames:n<min`, `too_long:n>max`; of a part of a file also `empty_segment` (no frame
-    has a time inside it), `segment_past_end:t>d` (seconds) and `uncut_segment` (its packets,
-    moved to a file of their own, do not give its frames).
+    `missing_file`, `empty_file`, `unreadable_container`, `no_video_stream` (sound alone, or with
+    the picture of a cover), `picture_not_video` (a still or animated picture under the name of a
+    video), `corrupt_frame@k`, `decode_error@k`, `truncated:k/n` (frames), `size_change@k`,
+    `non_monotonic_pts@k`, `too_few_frames:n<min`, `too_long:n>max`; of a part of a file also
+    `empty_segment` (no frame has a time inside it), `segment_past_end:t>d` (seconds) and
+    `uncut_segment` (its packets, moved to a file of their own, do not give its frames).
     """
 
     def __init__(self, reason: str):
@@ -54,11 +59,16 @@ def open_video(source: bytes | memoryview | str | os.PathLike):
 
 def video_stream(container):
     """The first video stream, set to decode in the caller's thread."""
-    if not container.streams.video:
+    name = container.format.name
+    if name in _PICTURES or name.endswith("_pipe"):
+        raise RefusedVideoError("picture_not_video")
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not moving:
         # A file that was cut inside its header opens, but says nothing of what is in it.
-        is_known = any(stream.type in ("audio", "subtitle") for stream in container.streams)
+        known = ("audio", "subtitle", "video")
+        is_known = any(stream.type in known for stream in container.streams)
         raise RefusedVideoError("no_video_stream" if is_known else "unreadable_container")
-    stream = container.streams.video[0]
+    stream = moving[0]
     # One thread per video: the callers run one video per core.
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
