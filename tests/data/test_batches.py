@@ -1,0 +1,285 @@
+"""Streams, labels and several clips of a video in batches, from a split that is made up.
+
+Its frames say which video and which frame they are, and its flow which field, so what a batch shows
+can be read off. What batches of real records hold is in test_pipeline.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tempo.data import batches, device_ops, pipeline
+from tempo.errors import InputError
+from tempo.types import ClipShape, ClipSpec, FlowSpec, ViewSpec
+
+HEIGHT, WIDTH, SIZE = 40, 52, 32
+CLIP = ClipSpec(num_frames=4, stride=2)
+FRAME = ClipSpec(num_frames=1)
+FLOW = FlowSpec(num_snippets=3, num_fields=4, interval=4, train_intervals=(1, 6))
+STILL = ("random_crop",)
+
+
+@dataclasses.dataclass
+class MadeUpRecord:
+    """A ramp to the right in red; the video in green; the frame in blue. Fields likewise."""
+
+    id: str
+    row: int
+    num_frames: int
+    flow_scale: int
+    log: list
+
+    @property
+    def num_flows(self):
+        return self.num_frames - 1 if self.flow_scale else 0
+
+    @property
+    def timestamps(self):
+        return np.arange(self.num_frames) / 25
+
+    def decode(self, indices):
+        self.log.append(("frames", np.unique(indices).size))
+        frames = np.empty((*indices.shape, HEIGHT, WIDTH, 3), np.uint8)
+        frames[..., 0] = np.arange(WIDTH) * 4
+        frames[..., 1] = self.row
+        frames[..., 2] = np.asarray(indices)[..., None, None]
+        return frames
+
+    def decode_flow(self, indices):
+        self.log.append(("flow", np.unique(indices).size))
+        size = (HEIGHT // self.flow_scale, WIDTH // self.flow_scale)
+        fields = np.empty((*indices.shape, *size, 2), np.uint8)
+        fields[..., 0] = np.arange(size[1]) * 4 * self.flow_scale
+        fields[..., 1] = np.asarray(indices)[..., None, None]
+        return fields
+
+
+class MadeUpSplit:
+    name = "train"
+
+    def __init__(self, labels=None, mirror_labels=None, num_videos=10, flow_scale=1):
+        self.ids = [f"v{i}" for i in range(num_videos)]
+        self.labels = np.arange(num_videos, dtype=np.int32) if labels is None else labels
+        self.mirror_labels = mirror_labels
+        self.flow_scale = flow_scale
+        self.log = []
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, row):
+        return MadeUpRecord(self.ids[row], int(row), 20 + int(row), self.flow_scale, self.log)
+
+
+def train_steps(split, num_steps=4, **kwargs):
+    arguments = dict(clip=CLIP, batch_size=6, size_px=SIZE, seed=3, num_steps=num_steps) | kwargs
+    with pipeline.train_batches(split, **arguments) as stream:
+        return list(stream)
+
+
+def eval_steps(split, **kwargs):
+    view = ViewSpec(num_clips=2, crop="five", short_side_px=HEIGHT, size_px=SIZE)
+    arguments = dict(clip=CLIP, view=view, batch_size=4) | kwargs
+    with pipeline.eval_batches(split, **arguments) as stream:
+        return list(stream)
+
+
+def assert_equal(a, b):
+    assert len(a) == len(b) > 0
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        for key in x:
+            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+
+
+def is_mirrored(batch):
+    return batch["video"][:, 0, 0, 0, 0] > batch["video"][:, 0, 0, -1, 0]
+
+
+def test_flow_is_that_of_the_frame_with_its_crop_and_flip():
+    seen = set()
+    for batch in train_steps(MadeUpSplit(), clip=FRAME, flow=FLOW, host_ops=(*STILL, "flip")):
+        video, flow = batch["video"], batch["flow"]
+        assert flow.shape == (6, 3, SIZE, SIZE, 8) and flow.dtype == np.uint8
+        for b, mirrored in enumerate(is_mirrored(batch)):
+            seen.add(bool(mirrored))
+            ramp = video[b, 0, :, :, 0]
+            for c in range(0, 8, 2):
+                for s in range(3):
+                    x = flow[b, s, :, :, c]
+                    np.testing.assert_array_equal(255 - x if mirrored else x, ramp)
+            t, last = int(video[b, 0, 0, 0, 2]), 20 + int(batch["index"][b]) - 2
+            fields = flow[b, :, 0, 0, 1::2].astype(int)
+            np.testing.assert_array_equal(fields[1], t - 2 + np.arange(4))
+            tau = fields[2, -1] - fields[1, -1] if fields[2, -1] < last else None
+            assert tau is None or 1 <= tau <= 6
+            assert fields.min() >= 0 and fields.max() <= last
+    assert seen == {True, False}
+
+
+def test_evaluation_reads_flow_at_the_fixed_interval():
+    (first, *_) = eval_steps(MadeUpSplit(), clip=FRAME, flow=FLOW)
+    assert first["flow"].shape == (4, 10, 3, SIZE, SIZE, 8)
+    t = first["video"][:, :, 0, 0, 0, 2].astype(int)
+    np.testing.assert_array_equal(first["flow"][:, :, 1, 0, 0, 5], t)  # field c of c-2 .. c+1
+    np.testing.assert_array_equal(t[0], [2] * 5 + [17] * 5)
+    np.testing.assert_array_equal(
+        first["flow"][..., 0], first["video"][:, :, :1, :, :, 0].repeat(3, 2)
+    )
+
+
+def test_mirrored_views_turn_their_flow():
+    view = ViewSpec(crop="ten", short_side_px=HEIGHT, size_px=SIZE)
+    (first, *_) = eval_steps(MadeUpSplit(), clip=FRAME, flow=FLOW, view=view)
+    for v, mirrored in enumerate(view.mirrored):
+        x, ramp = first["flow"][0, v, 0, :, :, 0], first["video"][0, v, 0, :, :, 0]
+        np.testing.assert_array_equal(255 - x if mirrored else x, ramp)
+
+
+def test_smaller_flow_sets_the_size_of_the_frames():
+    (batch,) = train_steps(
+        MadeUpSplit(flow_scale=2), clip=FRAME, flow=FLOW, num_steps=1, size_px=16, host_ops=STILL
+    )
+    ramp, x = batch["video"][:, 0, :, :, 0].astype(int), batch["flow"][:, 0, :, :, 0].astype(int)
+    assert batch["flow"].shape == (6, 3, 16, 16, 8) and np.abs(ramp - x).max() <= 4
+
+
+def test_fields_and_frames_of_overlapping_clips_are_decoded_once():
+    split = MadeUpSplit()
+    train_steps(split, num_steps=1, clip=FRAME, flow=FLOW, clips_per_video=3)
+    assert [kind for kind, _ in split.log] == ["flow", "frames"] * 2  # two videos
+    assert all(count <= 30 for kind, count in split.log if kind == "flow")
+
+
+def test_records_without_flow_say_so():
+    with pytest.raises(InputError, match=r"v\d: these records hold no optical flow; .*--flow"):
+        train_steps(MadeUpSplit(flow_scale=0), clip=FRAME, flow=FLOW)
+    with pytest.raises(InputError, match="played forwards"):
+        train_steps(MadeUpSplit(), clip=ClipSpec(num_frames=1, order="concat"), flow=FLOW)
+    with pytest.raises(InputError, match="played forwards"):
+        eval_steps(MadeUpSplit(), clip=ClipSpec(num_frames=1, order="reverse"), flow=FLOW)
+
+
+MIRROR = np.array([1, 0, 2, 4, 3, 5, 6, 7, 9, 8], np.int32)
+
+
+def test_mirrored_clips_have_the_mirrored_label():
+    split = MadeUpSplit(mirror_labels=MIRROR)
+    seen = set()
+    for batch in train_steps(split, num_steps=8, host_ops=(*STILL, "flip")):
+        mirrored = is_mirrored(batch)
+        expected = np.where(mirrored, MIRROR[batch["index"]], batch["index"])
+        np.testing.assert_array_equal(batch["label"], expected)
+        seen |= set(zip(batch["index"].tolist(), mirrored.tolist(), strict=True))
+    assert len(seen) > 15
+    np.testing.assert_array_equal(split.labels, np.arange(10))  # the split's own stay
+    same = train_steps(MadeUpSplit(), host_ops=(*STILL, "flip"))
+    assert all((batch["label"] == batch["index"]).all() for batch in same)
+
+
+def test_labels_of_every_kind_are_mirrored():
+    grouped = np.stack([np.arange(10), np.arange(10)[::-1]], 1).astype(np.int32)
+    multi_hot = np.random.default_rng(0).integers(0, 2, (10, 10), dtype=np.uint8)
+    for labels, mirrored in (
+        (grouped, MIRROR[grouped]),
+        (multi_hot, np.stack([[row[MIRROR[k]] for k in range(10)] for row in multi_hot])),
+    ):
+        np.testing.assert_array_equal(batches.mirrored_labels(labels, MIRROR), mirrored)
+        split = MadeUpSplit(labels=labels, mirror_labels=MIRROR)
+        for batch in train_steps(split, host_ops=(*STILL, {"name": "flip", "prob": 1.0})):
+            assert batch["label"].dtype == labels.dtype
+            np.testing.assert_array_equal(batch["label"], mirrored[batch["index"]])
+        (first, *_) = eval_steps(split)
+        np.testing.assert_array_equal(first["label"], labels[:4])
+
+
+def test_several_clips_of_a_video_lie_side_by_side_and_differ():
+    steps = train_steps(MadeUpSplit(), num_steps=15, clips_per_video=2)
+    rows = np.stack([batch["index"] for batch in steps]).reshape(15, 3, 2)
+    assert (rows[..., 0] == rows[..., 1]).all()
+    # An epoch is 10 // 3 steps, and shows no video twice.
+    assert pipeline.steps_per_epoch(10, 6, 2) == 3
+    for epoch in rows[..., 0].reshape(5, 9):
+        assert len(set(epoch)) == 9
+    firsts = np.stack([batch["video"][:, 0, 0, 0, 2] for batch in steps]).reshape(-1, 2)
+    assert (firsts[:, 0] != firsts[:, 1]).mean() > 0.7
+    ids = steps[0]["id"].reshape(3, 2)
+    assert (ids[:, 0] == ids[:, 1]).all()
+
+
+@pytest.mark.parametrize("flow", [None, FLOW])
+@pytest.mark.parametrize("kwargs", [{}, {"clips_per_video": 3}])
+def test_threads_and_parts_change_no_stream(flow, kwargs):
+    split = MadeUpSplit(mirror_labels=MIRROR)
+    kwargs = dict(kwargs, clip=FRAME if flow else CLIP, flow=flow)
+    whole = train_steps(split, **kwargs)
+    for num_workers in (1, 3):
+        assert_equal(train_steps(split, num_workers=num_workers, **kwargs), whole)
+    parts = [train_steps(split, process_index=p, process_count=2, **kwargs) for p in range(2)]
+    joined = [{k: np.concatenate([a[k], b[k]]) for k in a} for a, b in zip(*parts, strict=True)]
+    assert_equal(joined, whole)
+    assert_equal(train_steps(split, start_step=2, **kwargs), whole[2:])
+    kwargs.pop("clips_per_video", None)
+    assert_equal(eval_steps(split, num_workers=2, **kwargs), eval_steps(split, **kwargs))
+
+
+def test_worker_processes_change_no_clip_of_a_video(train):
+    kwargs = dict(
+        clips_per_video=2, batch_size=4, clip=ClipSpec(num_frames=4, train_strides=(1, 2))
+    )
+    assert_equal(
+        train_steps(train, num_workers=2, worker_kind="process", **kwargs),
+        train_steps(train, **kwargs),
+    )
+
+
+def shape_at(step):
+    return (ClipShape(4, 1, 16), ClipShape(2, 3, 32))[step % 2]
+
+
+def test_shapes_follow_the_step():
+    clip = ClipSpec(num_frames=8, train_strides=(1, 2))
+    steps = train_steps(MadeUpSplit(), clip=clip, shape_at=shape_at)
+    shapes = [batch["video"].shape for batch in steps]
+    assert shapes == [(6, 4, 16, 16, 3), (6, 2, 32, 32, 3)] * 2
+    for step, batch in enumerate(steps):
+        frames = batch["video"][:, :, 0, 0, 2].astype(int)
+        assert (np.diff(frames) == shape_at(step).stride).all()
+    assert_equal(
+        train_steps(MadeUpSplit(), clip=clip, shape_at=shape_at, start_step=1, num_workers=2),
+        steps[1:],
+    )
+
+
+def test_frames_for_differences_are_read_beyond_the_clip():
+    extra = device_ops.extra_frames(["residual"])
+    (batch, *_) = train_steps(MadeUpSplit(), extra_frames=extra)
+    assert batch["video"].shape[1] == CLIP.num_frames + 1
+    assert (np.diff(batch["video"][:, :, 0, 0, 2].astype(int)) == 2).all()
+    (first, *_) = eval_steps(MadeUpSplit(), extra_frames=extra)
+    assert first["video"].shape == (4, 10, 5, SIZE, SIZE, 3)
+    changing = train_steps(MadeUpSplit(), extra_frames=extra, shape_at=shape_at)
+    assert [b["video"].shape[1] for b in changing] == [5, 3, 5, 3]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"clips_per_video": 4}, "clips_per_video=4 does not divide the 6 clips"),
+        ({"clips_per_video": 0}, "clips_per_video=0"),
+        ({"clips_per_video": 2, "process_count": 2}, "does not divide the 3 clips"),
+        ({"clips_per_video": 2, "batch_size": 22}, "batch_size=22 .* use at most 20"),
+        ({"host_ops": ()}, r"v\d: video \(4, 40, 52, 3\) does not fit a batch of \(4, 32, 32, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_said(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        train_steps(MadeUpSplit(), **kwargs)
+
+
+def test_a_split_that_knows_no_mirror_labels_keeps_its_labels():
+    split = MadeUpSplit()
+    del split.mirror_labels
+    (batch, *_) = train_steps(split, host_ops=(*STILL, {"name": "flip", "prob": 1.0}))
+    np.testing.assert_array_equal(batch["label"], batch["index"])
