@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 
-from tempo.data import manifest
+from tempo.data import manifest, readers
 from tempo.errors import InputError
 
 
@@ -27,7 +27,14 @@ def find(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1 video of each split; got {limit}.")
-    scan = manifest.scan(videos_dir, split_number=split_number)
+    scan = readers.read(
+        videos_dir,
+        dataset=dataset,
+        annotations=annotations,
+        classes=classes,
+        split_number=split_number,
+        allow_missing=allow_missing,
+    )
     for source in itertools.chain(*scan.splits.values()):
         try:
             source.id.encode()
