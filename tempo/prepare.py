@@ -1,14 +1,16 @@
-"""`python -m tempo.prepare --videos DIR --out DIR`: turns a folder of videos into a dataset.
+"""`python -m tempo.prepare --videos DIR --out DIR`: turns downloaded videos into a dataset.
 
-Exit status: 0 all videos accepted, 1 some were refused (see `OUT/rejected.json`), 2 bad input.
+Exit status: 0 all videos accepted, 1 some were refused (see `OUT/rejected.json`), 2 bad input or a
+full disk.
 """
 
 import argparse
 import collections
 import sys
+import textwrap
 from collections.abc import Sequence
 
-from tempo.errors import InputError
+from tempo.errors import InputError, RunError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,41 +22,53 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         report = records.build(**settings)
-    except InputError as error:
+    except (InputError, RunError) as error:
         print(f"tempo.prepare: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tempo.prepare: stopped; the same command goes on from here.", file=sys.stderr)
         return 130
-    print(_summary(report))
+    print(_summary(report, is_check=settings.get("check_only", False)))
     return 1 if report.num_rejected else 0
 
 
-def _summary(report) -> str:
+def _summary(report, is_check: bool) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in report.splits.items())
-    lines = [f"{report.out_dir}: {report.num_accepted} videos accepted ({splits})"]
+    done = " checked, no records made" if is_check else ""
+    lines = [f"{report.out_dir}{done}: {report.num_accepted} videos accepted ({splits})"]
     reasons = collections.Counter(
         row["reason"].split(":")[0].split("@")[0] for row in report.rejected
     )
     if reasons:
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"{report.num_rejected} refused: {listed}; see {report.out_dir}/rejected.json")
+        lines.append(f"{report.num_rejected} refused: {listed}; see {report.details}")
     return "\n".join(lines)
+
+
+class _ListDatasets(argparse.Action):
+    """Prints the table of datasets and ends."""
+
+    def __init__(self, option_strings, dest, **kwargs):
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from tempo.data import specs
+
+        print("--dataset            labels, mirrored; what --annotations takes\n")
+        for name, spec in specs.DATASETS.items():
+            about = f"{spec.label_kind}, {spec.mirroring}; {spec.source}"
+            first, *rest = textwrap.wrap(about, 78)
+            print(f"{name:20} {first}", *(f"{'':20} {line}" for line in rest), sep="\n")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tempo.prepare",
-        description="Turns a folder of videos into a dataset.",
+        description="Turns downloaded videos into a dataset.",
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--videos",
-        dest="videos_dir",
-        required=True,
-        metavar="DIR",
-        help="DIR/<class>/*.mp4, DIR/{train,test|val}/<class>/*, or a UCF-101 style tree",
-    )
+    _add_sources(parser)
     parser.add_argument(
         "--out", dest="out_dir", required=True, metavar="DIR", help="where the dataset goes"
     )
@@ -74,12 +88,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jpeg-quality", type=int, metavar="Q")
     parser.add_argument("--min-frames", type=int, metavar="N", help="refuse shorter videos")
     parser.add_argument("--max-frames", type=int, metavar="N", help="refuse longer videos")
-    parser.add_argument("--split-number", type=int, metavar="N", help="which UCF-style split files")
-    parser.add_argument("--num-workers", type=int, metavar="N", help="threads (default: cores)")
     parser.add_argument(
-        "--strict", action="store_true", help="make no dataset if any video is refused"
+        "--flow", metavar="METHOD", help="store optical flow beside the frames: tvl1 or dis"
+    )
+    parser.add_argument("--num-workers", type=int, metavar="N", help="threads (default: cores)")
+    parser.add_argument("--strict", action="store_true", help="stop at the first video refused")
+    parser.add_argument(
+        "--check-only",
+        action="store_true",
+        help="decode and validate; write OUT/check.json and a verdict on every video, no records",
     )
     return parser
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--videos",
+        dest="videos_dir",
+        required=True,
+        metavar="DIR",
+        help="the downloaded videos; without --dataset DIR/<class>/*.mp4 or "
+        "DIR/{train,test|val}/<class>/*, and a UCF-101 style tree is known by its lists",
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="whose lists to read (default folder)")
+    parser.add_argument(
+        "--list-datasets", action=_ListDatasets, help="what NAME can be, and the files it needs"
+    )
+    parser.add_argument(
+        "--annotations",
+        nargs="+",
+        metavar="[SPLIT=]PATH",
+        help="the dataset's published lists, or folders of them",
+    )
+    parser.add_argument(
+        "--classes", metavar="FILE", help="class names in the order that labels are to have"
+    )
+    parser.add_argument("--split-number", type=int, metavar="N", help="which published split")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most N videos of each split, over all classes"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="leave out listed videos that are not there"
+    )
 
 
 if __name__ == "__main__":
