@@ -1,4 +1,4 @@
-"""Inflation: the weights of a 2-D network as those of its 3-D version (arXiv 1705.07750, 2.1)."""
+"""Weights of a network as those of another: 2-D as 3-D (arXiv 1705.07750, 2.1), RGB as flow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +20,18 @@ def inflate_kernel(kernel, kernel_t: int):
             f"Only kernels [1,kh,kw,C,F] of a 2-D network inflate; got {kernel.shape}."
         )
     return jnp.repeat(kernel, kernel_t, axis=0) / kernel_t
+
+
+def cross_modality_kernel(kernel, num_channels: int = 20):
+    """`[...,C,F]` of a stem for pictures -> `[...,num_channels,F]` of one for stacked flow.
+
+    The mean over the C colours, for every channel alike, which is how TSN (arXiv 1608.00859, 3.2)
+    starts the network on flow. It is not divided by the number of channels: the same value in all
+    of them gives num_channels / C times what a grey picture of that value gave.
+    """
+    if kernel.ndim < 2:
+        raise InputError(f"A kernel [...,C,F] is needed; got the shape {kernel.shape}.")
+    return jnp.repeat(jnp.mean(kernel, -2, keepdims=True), num_channels, axis=-2)
 
 
 def inflate(params: Mapping[str, Any], like: Mapping[str, Any], path: str = "") -> dict[str, Any]:

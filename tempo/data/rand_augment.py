@@ -120,7 +120,11 @@ def _warp(video: Array, maps: Array, fill: int) -> Array:
     is_inside = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
     column = jnp.clip(from_x, 0, width - 1).astype(jnp.int32)
     row = jnp.clip(from_y, 0, height - 1).astype(jnp.int32)
-    warped = jax.vmap(lambda clip, r, c: clip[:, r, c])(video, row, column)
+
+    def pick(clip: Array, row: Array, column: Array) -> Array:
+        return clip.at[:, row, column].get(mode="promise_in_bounds")
+
+    warped = jax.vmap(pick)(video, row, column)
     return jnp.where(is_inside[:, None, :, :, None], warped, jnp.uint8(fill))
 
 
@@ -152,11 +156,13 @@ def _histograms(video: Array) -> Array:
     Counting is by scattered additions, which an accelerator does slowly.
     """
     step = max(1, min(video.shape[2:4]) // _GRID)
-    values = video[:, :, ::step, ::step].astype(jnp.int32)
-    num, channels = values.shape[0], values.shape[-1]
-    clip = jnp.arange(num).reshape(-1, 1, 1, 1, 1) * channels + jnp.arange(channels)
-    counts = jnp.zeros(num * channels * _LEVELS, jnp.int32)
-    return counts.at[clip * _LEVELS + values].add(1).reshape(num, channels, _LEVELS)
+    channels = video.shape[-1]
+
+    def count(clip: Array) -> Array:
+        counts = jnp.zeros((channels, _LEVELS), jnp.int32)
+        return counts.at[jnp.arange(channels), clip.astype(jnp.int32)].add(1)
+
+    return jax.vmap(count)(video[:, :, ::step, ::step])
 
 
 def _equalized(counts: Array) -> Array:
@@ -174,9 +180,13 @@ def _equalized(counts: Array) -> Array:
 
 
 def _look_up(video: Array, tables: Array) -> Array:
-    num, channels = tables.shape[:2]
-    row = jnp.arange(num).reshape(-1, 1, 1, 1, 1) * channels + jnp.arange(channels)
-    return tables.ravel()[row * _LEVELS + video.astype(jnp.int32)]
+    channel = jnp.arange(video.shape[-1])
+
+    # Clip by clip, so that a batch that is spread over devices is not gathered.
+    def look_up(clip: Array, table: Array) -> Array:
+        return table.at[channel, clip.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+    return jax.vmap(look_up)(video, tables)
 
 
 def _blend(video: Array, is_kind: dict[str, Array], strength: Array) -> Array:

@@ -7,6 +7,7 @@ import pytest
 import tempo
 from tempo import models, trees
 from tempo.convert import inflate as inflate_lib
+from tempo.errors import InputError
 
 # Two inflated blocks in res4 and one in res5: their kernels reach 2 and 3 frames.
 SMALL = {"depths": (1, 1, 2, 1), "width": 4}
@@ -89,3 +90,24 @@ def test_trees_that_do_not_match_are_refused(nets):
     wide = {"kernel": np.ones((1, 1, 1, 2, 3))}
     with pytest.raises(tempo.InputError, match="Cannot inflate kernel"):
         inflate_lib.inflate(wide, {"kernel": np.ones((3, 1, 1, 2, 4))})
+
+
+# Check 13 of the spatiotemporal pyramid network's list (arXiv 1903.01038).
+@pytest.mark.parametrize("value", [1.0, -2.5])
+def test_a_stem_for_flow_answers_20_thirds_of_the_stem_for_pictures(value):
+    rng = np.random.default_rng(0)
+    rgb = rng.normal(0, 0.1, (1, 7, 7, 3, 8)).astype(np.float32)
+    flow = inflate_lib.cross_modality_kernel(rgb)
+    assert flow.shape == (1, 7, 7, 20, 8)
+    assert (flow == flow[..., :1, :]).all()
+
+    def conv(kernel):
+        x = np.full((1, 1, 16, 16, kernel.shape[-2]), value, np.float32)
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 2, 2), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )  # fmt: skip
+
+    np.testing.assert_allclose(conv(flow), conv(rgb) * (20 / 3), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"kernel \[...,C,F\]"):
+        inflate_lib.cross_modality_kernel(np.zeros(3))

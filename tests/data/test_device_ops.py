@@ -121,6 +121,58 @@ def test_mixed_labels_are_mixed_again():
     np.testing.assert_allclose(probs.sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("op", ["mixup", "cutmix"])
+def test_multi_hot_labels_are_mixed(op):
+    labels = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]], np.uint8)
+    got = np.asarray(run(op, batch_of() | {"label": labels})["label_probs"])
+    other = np.roll(labels, 1, axis=0).astype(float)
+    differ = labels != other
+    lam = np.where(differ, (got - other) / np.where(differ, labels - other, 1), np.nan)
+    for row in lam:
+        values = row[~np.isnan(row)]
+        assert np.ptp(values) < 1e-5 and 0 <= values[0] <= 1
+    np.testing.assert_allclose(got[~differ], labels[~differ], atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["mixup", "cutmix"])
+def test_labels_of_several_groups_are_mixed_in_each(op):
+    labels = np.array([[0, 3], [1, 4], [2, 3], [0, 4]], np.int32)  # classes 0-2 and 3-4
+    got = np.asarray(run(op, batch_of() | {"label": labels}, num_classes=5)["label_probs"])
+    np.testing.assert_allclose(got[:, :3].sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(got[:, 3:].sum(1), 1, atol=1e-5)
+    for b in range(1, 4):  # the neighbour has another verb and another noun
+        np.testing.assert_allclose(got[b, labels[b, 0]], got[b, labels[b, 1]], atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["mixup", "cutmix"])
+def test_flow_is_mixed_as_its_frames_are(op):
+    batch = batch_of()
+    batch["flow"] = np.repeat(batch["video"][..., :1], 6, axis=-1)
+    got = run(op, batch)
+    np.testing.assert_allclose(
+        np.asarray(got["flow"]).astype(float),
+        np.repeat(np.asarray(got["video"])[..., :1], 6, axis=-1).astype(float),
+    )
+
+
+def test_the_neighbour_can_be_further_away():
+    batch = batch_of(6, dtype=np.float32)
+    batch["label"] = np.arange(6, dtype=np.int32) // 2  # two clips of each video
+    for name in ("mixup", "cutmix"):
+        got = np.asarray(run({"name": name, "shift": 2}, batch)["label_probs"])
+        assert (got.max(1) < 1 - 1e-6).sum() >= 4  # never another clip of the same video
+        for b in range(6):
+            support = {batch["label"][b], batch["label"][b - 2]}
+            assert set(np.flatnonzero(got[b] > 1e-6)) <= support
+
+
+def test_flow_is_normalised_about_no_motion():
+    batch = batch_of() | {"flow": np.array([[0, 128, 255]], np.uint8)}
+    np.testing.assert_array_equal(run("normalize", batch)["flow"], [[-128.0, 0.0, 127.0]])
+    halved = {"name": "normalize", "flow_std": 2.0, "dtype": "bfloat16"}
+    assert run(halved, batch)["flow"].dtype == jnp.bfloat16
+
+
 def test_erasing_paints_a_share_of_the_clips_in_all_frames():
     batch = {"video": np.zeros((400, 2, 20, 30, 3), np.float32), "label": np.zeros(400, np.int32)}
     op = {"name": "erasing", "prob": 0.25, "fill": [1.0, 2.0, 3.0]}
@@ -143,7 +195,7 @@ def test_ops_draw_from_their_own_keys():
 def test_mixing_over_devices_gathers_nothing():
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    f = jax.jit(device_ops.create(["mixup", "cutmix", "normalize"], 3))
+    f = jax.jit(device_ops.create(["rand_augment", "mixup", "cutmix", "normalize"], 3))
     batch = batch_of(8)
     text = f.lower(KEY, jax.device_put(batch, spread)).compile().as_text()
     assert "all-gather" not in text and "all-to-all" not in text
@@ -157,6 +209,8 @@ def test_mixing_over_devices_gathers_nothing():
         ("normalise", "Did you mean 'normalize'"),
         ({"name": "mixup", "beta": 1}, "has no key 'beta'"),
         ({"name": "mixup", "alpha": 0}, "alpha must be above 0"),
+        ({"name": "cutmix", "shift": 0}, "shift must be at least 1; got 0"),
+        ({"name": "normalize", "flow_std": 0}, "std must be above 0"),
         ({"name": "color_jitter", "hue": 0.7}, "hue must be 0 to 0.5; got 0.7"),
         ({"name": "erasing", "area": [0.5, 0.2]}, "area"),
         ({"name": "normalize", "std": [1, 1, 0]}, "std must be above 0"),
