@@ -9,6 +9,7 @@ import collections
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from tempo.errors import InputError, RunError
 
@@ -16,11 +17,15 @@ from tempo.errors import InputError, RunError
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     # What is not given is not passed on: the defaults are those of `records.build`.
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if any(arg.split("=")[0] == "--preview" for arg in argv):
+        return _preview(argv)
     settings = vars(_parser().parse_args(argv))
     # After parsing, so that --help and a mistyped flag answer at once.
     from tempo.data.builders import records
 
     try:
+        settings |= _flow_row(settings)
         report = records.build(**settings)
     except (InputError, RunError) as error:
         print(f"tempo.prepare: {error}", file=sys.stderr)
@@ -45,6 +50,35 @@ def _summary(report, is_check: bool) -> str:
     return "\n".join(lines)
 
 
+def _flow_row(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes the flow flags out of `settings`; as one argument of `records.build`, if given."""
+    method = settings.pop("flow", None)
+    names = {"flow_bound": "bound", "flow_quality": "jpeg_quality"}
+    options = {name: settings.pop(flag) for flag, name in names.items() if flag in settings}
+    options |= dict(settings.pop("flow_set", ()))
+    if method is None and options:
+        raise InputError(f"Settings of optical flow ({', '.join(options)}) need --flow METHOD.")
+    return {} if method is None else {"flow": {"name": method, **options}}
+
+
+def _preview(argv: Sequence[str]) -> int:
+    """Draws a contact sheet; the exit status."""
+    settings = vars(_preview_parser().parse_args(argv))
+    from tempo.data import preview
+    from tempo.types import ClipSpec
+
+    try:
+        if "clip" in settings:
+            num_frames, stride = settings["clip"]
+            settings["clip"] = ClipSpec(num_frames=num_frames, stride=stride)
+        count = preview.write(**settings)
+    except (InputError, RunError) as error:
+        print(f"tempo.prepare: {error}", file=sys.stderr)
+        return 2
+    print(f"{settings['out']}: {count} clips")
+    return 0
+
+
 class _ListDatasets(argparse.Action):
     """Prints the table of datasets and ends."""
 
@@ -66,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tempo.prepare",
         description="Turns downloaded videos into a dataset.",
+        epilog="python -m tempo.prepare --preview DIR --out sheet.png draws what is in a dataset.",
         argument_default=argparse.SUPPRESS,
     )
     _add_sources(parser)
@@ -88,9 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jpeg-quality", type=int, metavar="Q")
     parser.add_argument("--min-frames", type=int, metavar="N", help="refuse shorter videos")
     parser.add_argument("--max-frames", type=int, metavar="N", help="refuse longer videos")
-    parser.add_argument(
-        "--flow", metavar="METHOD", help="store optical flow beside the frames: tvl1 or dis"
-    )
+    _add_flow(parser)
     parser.add_argument("--num-workers", type=int, metavar="N", help="threads (default: cores)")
     parser.add_argument("--strict", action="store_true", help="stop at the first video refused")
     parser.add_argument(
@@ -98,6 +131,59 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="decode and validate; write OUT/check.json and a verdict on every video, no records",
     )
+    return parser
+
+
+def _add_flow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--flow",
+        metavar="METHOD",
+        help="store optical flow beside the frames: dis (fast) or tvl1 (slow, needs the extra "
+        "[flow])",
+    )
+    parser.add_argument("--flow-bound", type=float, metavar="PX", help="cut off (default 20)")
+    parser.add_argument("--flow-quality", type=int, metavar="Q", help="of JPEGs (default 90)")
+    parser.add_argument(
+        "--flow-set",
+        type=_named_number,
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="parameters of the method, such as num_warps=2",
+    )
+
+
+def _named_number(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, int(value) if value.lstrip("-").isdigit() else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER") from None
+
+
+def _frames_and_stride(text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FRAMESxSTRIDE, such as 8x8")
+    return int(parts[0]), int(parts[1])
+
+
+def _preview_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tempo.prepare",
+        description="Draws clips of a prepared dataset as training sees them.",
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--preview", dest="data_dir", required=True, metavar="DIR", help="a prepared dataset")
+    add("--out", required=True, metavar="PNG", help="where the contact sheet goes")
+    add("--split", metavar="NAME", help="default train")
+    add("--num-clips", type=int, metavar="N", help="of different videos (default 12)")
+    add("--clip", type=_frames_and_stride, metavar="TxSTRIDE", help="default 8x8")
+    add("--size", dest="size_px", type=int, metavar="PX", help="side of a crop (default 112)")
+    add("--host-ops", nargs="*", metavar="OP", help="default random_resized_crop flip")
+    add("--device-ops", nargs="*", metavar="OP", help="such as color_jitter or residual")
+    add("--seed", type=int, metavar="N", help="of all draws (default 0)")
     return parser
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from array_record.python import array_record_data_source
 
-from tempo.data import decode, example_proto, index, jpeg
+from tempo.data import decode, example_proto, flow_codec, index, jpeg
 from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
@@ -59,9 +59,38 @@ class Record:
                 frames = decode.decode_frames(self._features["video"][0], frame_index, wanted)
         except (ValueError, IndexError) as error:
             raise RecordError(f"{self.id}: cannot decode frames: {error}") from error
-        if wanted.size == indices.size and np.array_equal(places.ravel(), np.arange(wanted.size)):
-            return frames.reshape(*indices.shape, *frames.shape[1:])
-        return frames[places.reshape(indices.shape)]
+        return _placed(frames, places, indices.shape)
+
+    @property
+    def num_flows(self) -> int:
+        """Fields of stored optical flow: N - 1, or 0 if the dataset has none."""
+        return len(self._features["flow_x"]) if "flow_x" in self._features else 0
+
+    def decode_flow(self, indices: np.ndarray) -> np.ndarray:
+        """The flow fields `indices` (any order, any shape), uint8 [*indices,H,W,2] in (x, y).
+
+        Field i is the movement from frame i to i + 1; `tempo.data.flow.dequantize` gives pixels.
+
+        Raises:
+          RecordError: a field cannot be decoded, or there is none.
+        """
+        indices = np.asarray(indices)
+        wanted, places = np.unique(indices, return_inverse=True)
+        try:
+            x, y = ([self._features[name][i] for i in wanted] for name in ("flow_x", "flow_y"))
+            fields = flow_codec.decode(x, y)
+        except KeyError:
+            raise RecordError(f"{self.id}: the dataset was prepared without --flow.") from None
+        except (ValueError, IndexError) as error:
+            raise RecordError(f"{self.id}: cannot decode flow: {error}") from error
+        return _placed(fields, places, indices.shape)
+
+
+def _placed(pictures: np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`pictures[places]` in a shape; without a copy where each is there once, in order."""
+    if places.size == len(pictures) and np.array_equal(places.ravel(), np.arange(places.size)):
+        return pictures.reshape(*shape, *pictures.shape[1:])
+    return pictures[places.reshape(shape)]
 
 
 class Split:
@@ -196,6 +225,11 @@ class Records:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    @property
+    def dataset(self) -> str:
+        """The row of `tempo.data.specs.DATASETS` that its videos were found by."""
+        return self._header["build"]["dataset"]
 
     def split(self, name: str) -> Split:
         """A split by name; `InputError` if there is none of that name."""

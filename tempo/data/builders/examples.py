@@ -2,14 +2,15 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import av
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from tempo.data import decode, jpeg, manifest
+from tempo.data import decode, flow_codec, jpeg, manifest
+from tempo.data import flow as flow_lib
 from tempo.data.builders import frame_folders
 from tempo.data.builders.originals import Originals
 
@@ -31,6 +32,7 @@ class ExampleSettings:
       folder_fps: rate of folders of frames; 0 if nobody knows.
       label_kind: a row of `tempo.types.LABEL_KINDS`.
       is_check: validate, and make no example.
+      flow: how optical flow is made and stored beside the frames; None stores none.
     """
 
     kind: str
@@ -41,10 +43,11 @@ class ExampleSettings:
     folder_fps: float = 0.0
     label_kind: str = "single"
     is_check: bool = False
+    flow: flow_lib.FlowSettings | None = None
 
     def described(self) -> dict[str, Any]:
         """As JSON: what makes two builds the same."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"flow": self.flow and self.flow.identity}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,7 @@ class _Pictures:
     def __init__(self, settings: ExampleSettings):
         self._settings = settings
         self._jpegs: list[bytes] = []
+        self._flow = settings.flow and flow_codec.FlowEncoder(settings.flow)
 
     @property
     def is_wanted(self) -> bool:
@@ -80,10 +84,21 @@ class _Pictures:
         if small is not frame or data is None:
             data = jpeg.encode(small, self._settings.jpeg_quality)
         self._jpegs.append(data)
+        if self._flow:
+            self._in_flow(self._flow.add, small)
 
     def features(self) -> dict[str, Any]:
         """What the record holds of them."""
-        return {"frames": self._jpegs} if self.is_wanted else {}
+        found = {"frames": self._jpegs} if self.is_wanted else {}
+        if found and self._flow:
+            found["flow_x"], found["flow_y"] = self._in_flow(self._flow.finish)
+        return found
+
+    def _in_flow(self, step: Callable, *args) -> Any:
+        try:
+            return step(*args)
+        except flow_lib.SmallFrameError as error:
+            raise decode.RefusedVideoError(error.reason) from None
 
 
 def encode_video(

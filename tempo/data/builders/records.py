@@ -19,8 +19,8 @@ from typing import Any
 import tqdm
 
 from tempo import files
-from tempo.data import decode, index, jpeg, manifest, records
-from tempo.data.builders import checks, disk, examples, features, selection, shards
+from tempo.data import decode, index, jpeg, manifest, ops, records
+from tempo.data.builders import checks, disk, examples, features, flows, selection, shards
 from tempo.data.builders.originals import Originals
 from tempo.errors import InputError, lookup
 
@@ -65,6 +65,7 @@ def build(
     jpeg_quality: int = jpeg.QUALITY,
     min_frames: int = decode.MIN_FRAMES,
     max_frames: int = decode.MAX_FRAMES,
+    flow: ops.Row | None = None,
     num_shards: int | None = None,
     num_workers: int | None = None,
     limit: int | None = None,
@@ -90,6 +91,7 @@ def build(
       jpeg_quality: of stored frames, 1 to 100.
       min_frames: a video with fewer frames is refused.
       max_frames: a video with more frames is refused (a record is held in memory).
+      flow: a row of `tempo.data.flow.METHODS`, to store optical flow beside the frames.
       num_shards: files per split; by default one per 128 videos, but 16 if there are enough.
       num_workers: threads; one per core by default.
       limit: at most this many videos of each split, spread over the classes.
@@ -109,6 +111,7 @@ def build(
             f"Need short_side_px >= 0, jpeg_quality 1 to 100 and min_frames >= 1; got "
             f"{short_side_px}, {jpeg_quality} and {min_frames}."
         )
+    flow_settings = flows.create(flow, kind, min_frames)
     scan = selection.find(
         videos_dir,
         dataset=dataset,
@@ -127,6 +130,7 @@ def build(
         folder_fps=scan.fps,
         label_kind=scan.label_kind,
         is_check=check_only,
+        flow=flow_settings,
     )
     named = {"dataset": dataset, "split_number": split_number, "limit": limit}
     job = _Build(Path(videos_dir), Path(out_dir), settings, scan, named, num_shards)
@@ -167,6 +171,7 @@ class _Build:
             if not is_check and self.is_complete():  # another process may have made it meanwhile
                 return self.report(num_reused=self.scan.num_videos)
             self._check_strict(self.scan.refused, strict)
+            flows.claim(self.staging.folder, self.settings.flow, self.out_dir)
             num_reused = self.write_shards(num_workers, strict, progress)
             report = self.finish_check(num_reused) if is_check else self.finish(num_reused)
             shutil.rmtree(self.staging.folder, ignore_errors=True)
@@ -195,7 +200,9 @@ class _Build:
                     "--out."
                 )
             return False
-        made = records.read_header(self.out_dir)["build"]
+        header = records.read_header(self.out_dir)
+        made = header["build"]
+        flows.check_made(header["flow"], self.settings.flow, self.out_dir)
         for key, value in self.described().items():
             if made.get(key) == value:
                 continue
@@ -266,7 +273,9 @@ class _Build:
         scan, settings, out_dir = self.scan, self.settings, str(self.out_dir)
         features.write(
             out_dir,
-            features.create(settings.kind, scan.label_kind, scan.class_names),
+            features.create(
+                settings.kind, scan.label_kind, scan.class_names, has_flow=settings.flow is not None
+            ),
             moved,
             description=f"Videos prepared by tempo, as {settings.kind} records.",
         )
@@ -284,7 +293,7 @@ class _Build:
             "label_kind": scan.label_kind,
             "label_groups": dict(scan.label_groups),
             "mirror_labels": None if mirrored is None else list(mirrored),
-            "flow": None,
+            "flow": settings.flow and settings.flow.metadata,
         }
         hashes = {split: facts["rows_sha256"] for split, facts in splits.items()}
         about = {
