@@ -18,6 +18,7 @@ from tempo.data.readers.listing import Place, Request, Row, resolve
 
 _MAX_CLASSES = 100_000
 _NUMBERS = re.compile(r"(?:[\s,]+\d+)*$")
+_TWO_NUMBERS = re.compile(r"(?:[\s,]+\d+){0,2}$")  # a folder's own name may end with another
 
 
 def read_videos(request: Request) -> manifest.Scan:
@@ -27,7 +28,7 @@ def read_videos(request: Request) -> manifest.Scan:
 
 def read_frames(request: Request) -> manifest.Scan:
     """mmaction2's `RawframeDataset`."""
-    return _read(request, _frames, "'<folder> <number of frames> <label>'", frames=True)
+    return _read(request, _frames, "'<folder> <number of frames> <label>'", True)
 
 
 def read_multilabel(request: Request) -> manifest.Scan:
@@ -45,7 +46,7 @@ def _single(numbers: list[str]) -> list[str] | None:
 
 
 def _frames(numbers: list[str]) -> list[str] | None:
-    return numbers[-1:] if len(numbers) in (1, 2) else None
+    return numbers[-1:] or None
 
 
 def _several(numbers: list[str]) -> list[str] | None:
@@ -56,8 +57,8 @@ def _read(
     request: Request,
     labels_of: Callable[[list[str]], list[str] | None],
     expected: str,
-    *,
     frames: bool = False,
+    *,
     label_kind: str = "single",
 ) -> manifest.Scan:
     root = os.path.abspath(request.root)
@@ -65,7 +66,7 @@ def _read(
     for file in request.lists(what="its lists"):
         for number, line in text.lines(file.path):
             where = (file.path, number)
-            path, numbers = _cut(line)
+            path, numbers = _cut(line, _TWO_NUMBERS if frames else _NUMBERS)
             labels = labels_of(numbers)
             if not path or labels is None:
                 text.fail(where, f"expected {expected}; found {line!r}.")
@@ -83,9 +84,9 @@ def _read(
     )
 
 
-def _cut(line: str) -> tuple[str, list[str]]:
+def _cut(line: str, numbers: re.Pattern) -> tuple[str, list[str]]:
     """The path of a line, and the numbers after it."""
-    at = _NUMBERS.search(line).start()
+    at = numbers.search(line).start()
     return line[:at].strip().strip('"'), line[at:].replace(",", " ").split()
 
 

@@ -111,7 +111,7 @@ def integer(text: str, where: Where, what: str) -> int:
         value = float(text)
     except ValueError:
         value = -1.0
-    if value < 0 or value != int(value):
+    if value < 0 or not value.is_integer():
         fail(where, f"expected {what} (a whole number); found {text!r}.")
     return int(value)
 
