@@ -8,25 +8,7 @@ import pytest
 
 from tempo.data import flow, flow_codec
 from tempo.errors import InputError
-
-HAS_TVL1 = hasattr(getattr(cv2, "optflow", None), "DualTVL1OpticalFlow_create")
-needs_tvl1 = pytest.mark.skipif(not HAS_TVL1, reason="OpenCV without contrib: no cv2.optflow")
-METHODS = [pytest.param("tvl1", marks=needs_tvl1), "dis"]
-SHIFT = (3, -2)  # pixels to the right, and up
-
-
-def shifted_frames(num_frames=2, height=96, width=128, shift=SHIFT, seed=0):
-    """Grey frames of a texture that moves by `shift` from each to the next, uint8 [N,H,W]."""
-    margin = 16 * num_frames
-    noise = np.random.default_rng(seed).random((height + 2 * margin, width + 2 * margin))
-    texture = cv2.GaussianBlur(noise, (0, 0), 2)
-    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    return np.stack(
-        [
-            texture[margin - i * shift[1] :, margin - i * shift[0] :][:height, :width]
-            for i in range(num_frames)
-        ]
-    )
+from tests.moving import METHODS, SHIFT, needs_tvl1, shifted_frames
 
 
 def inner(fields):

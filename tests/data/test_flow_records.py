@@ -3,12 +3,10 @@
 import dataclasses
 import json
 
-import av
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from test_flow import METHODS, SHIFT, shifted_frames
 
 from tempo import prepare
 from tempo.data import flow, pipeline, records
@@ -16,19 +14,7 @@ from tempo.data.builders import examples
 from tempo.data.builders import records as builder
 from tempo.errors import InputError, RecordError
 from tempo.types import ClipSpec, FlowSpec
-
-
-def write_moving(path, num_frames=12, height=96, width=128, shift=SHIFT):
-    """A video of a texture that moves by `shift` pixels a frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25, options={"qmin": "2", "qmax": "2"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1
-        for grey in shifted_frames(num_frames, height, width, shift):
-            frame = av.VideoFrame.from_ndarray(np.repeat(grey[..., None], 3, -1), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p", threads=1)))
-        container.mux(stream.encode())
+from tests.moving import METHODS, SHIFT, write_moving
 
 
 @pytest.fixture(scope="module")
