@@ -1,4 +1,4 @@
-"""Pictures that move by a known number of pixels, and the flow methods that can be tried on them."""
+"""Pictures that move by a known number of pixels, and the flow methods to try on them."""
 
 import av
 import cv2
