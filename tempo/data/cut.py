@@ -52,14 +52,13 @@ def scan_encoded(
         return data, scan_lib.scan_video(
             data, on_frame, min_frames=min_frames, max_frames=max_frames, check_seeks=True
         )
-    scan, seen = scan_lib.scan_frames(path, on_frame, start_s, end_s, limits, sums="all")
-    sums = [seen.sums[i] for i in range(scan.num_frames)]
+    scan, seen = scan_lib.scan_frames(path, on_frame, start_s, end_s, limits, has_sums=True)
     for name in _CONTAINERS:
         try:
             data = _remux(path, seen.span, name)
         except (av.FFmpegError, OSError, ValueError):
             continue  # it does not take this codec, or packets without times
-        index = _index(data, sums, scan.rotation)
+        index = _index(data, seen.sums, scan.rotation)
         if index is not None:
             return data, dataclasses.replace(scan, index=index)
     raise RefusedVideoError("uncut_segment")
@@ -84,12 +83,12 @@ def _remux(path, span: Span, container_name: str) -> bytes:
             begun = begun or (packet.is_keyframe and packet.pts is not None)
             if not begun:
                 continue
-            if packet.pts is None and packet.dts is None:
+            time = packet.pts if packet.dts is None else packet.dts
+            if time is None:
                 raise ValueError("a packet without times")
-            # Pictures come out in the order of pts >= dts: from here on all are behind the end.
-            if span.end is not None and (packet.dts or packet.pts) >= span.end:
-                break
-            base = (packet.pts if packet.dts is None else packet.dts) if base is None else base
+            if span.end is not None and time >= span.end:
+                break  # no picture is shown before it is decoded: all from here on are behind
+            base = time if base is None else base
             packet.pts = None if packet.pts is None else packet.pts - base
             packet.dts = None if packet.dts is None else packet.dts - base
             packet.stream = copy
@@ -100,6 +99,7 @@ def _remux(path, span: Span, container_name: str) -> bytes:
 def _index(data: bytes, sums: list[int], rotation: int) -> seeks.FrameIndex | None:
     """Where frames with these checksums, one after the other, are in a file; None if nowhere."""
     pts, found, keys, key_dts = [], [], [], {}
+    reformatter = av.video.reformatter.VideoReformatter()
     with video_file.open_video(data) as container:
         stream = video_file.video_stream(container)
         packets = container.demux(stream)
@@ -112,19 +112,13 @@ def _index(data: bytes, sums: list[int], rotation: int) -> seeks.FrameIndex | No
                 continue  # pictures before an open key frame
             for frame in frames:
                 pts.append(frame.pts)
-                found.append(video_file.checksum(frame))
+                found.append(video_file.checksum(frame, reformatter))
                 keys.append(frame.key_frame)
     starts = range(len(found) - len(sums) + 1)
     at = next((i for i in starts if found[i : i + len(sums)] == sums), None)
     inside = slice(at, None if at is None else at + len(sums))
     if at is None or None in pts[inside] or (np.diff(pts[inside]) <= 0).any():
         return None
-    ticks = np.array(pts[inside], np.int64)
-    key_sums = {i: sums[i] for i, is_key in enumerate(keys[inside]) if is_key}
-    checked = seeks.checked_seeks(data, ticks, key_sums, key_dts)
-    return seeks.FrameIndex(
-        pts=ticks,
-        keyframes=np.fromiter(checked, np.int64),
-        seeks=np.fromiter(checked.values(), np.int64),
-        rotation=np.array([rotation], np.int64),
-    )
+    numbers = [i for i, is_key in enumerate(keys[inside]) if is_key]
+    seen = seeks.Seen(np.array(pts[inside], np.int64), sums, numbers, key_dts, rotation)
+    return seeks.make_index(data, seen)

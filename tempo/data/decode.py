@@ -7,13 +7,14 @@ reader gives `FrameIndex.from_features(...)` and the bytes to `decode_frames`.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
 
 from tempo.data import seeks, video_file
 from tempo.data.cut import cut, scan_encoded
+from tempo.data.packets import PacketTable
 from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
 from tempo.data.seeks import FEATURES, FrameIndex
 from tempo.data.video_file import RefusedVideoError, read_file
@@ -33,11 +34,11 @@ __all__ = [
 ]
 
 
-def decode_frames(data: bytes, index: FrameIndex, wanted: Sequence[int]) -> np.ndarray:
+def decode_frames(data: bytes | memoryview, index: FrameIndex, wanted: Sequence[int]) -> np.ndarray:
     """The upright RGB frames `wanted` of an encoded video, uint8 [n,H,W,3].
 
-    Seeks to the last key frame before a wanted frame wherever that skips something, decodes from
-    there, converts only wanted frames to RGB, and stops after the last of them.
+    Decodes from the last key frame before a wanted frame wherever that skips something, converts
+    only wanted frames to RGB, and stops after the last of them.
 
     Args:
       data: the file's bytes.
@@ -50,10 +51,27 @@ def decode_frames(data: bytes, index: FrameIndex, wanted: Sequence[int]) -> np.n
     out = None
     reformatter = av.video.reformatter.VideoReformatter()
     rotation = int(index.rotation[0])
+    rows = {int(number): row for row, number in enumerate(wanted)}
+    if index.codec:
+        frames = PacketTable.from_bytes(index.codec, index.packets).frames(data, list(rows))
+    else:
+        frames = _sought(data, index, list(rows))
+    for number, frame in frames:
+        picture = video_file.to_rgb(frame, reformatter, rotation)
+        if out is None:
+            out = np.empty((len(rows), *picture.shape), np.uint8)
+        if picture.shape != out.shape[1:]:
+            raise RefusedVideoError(f"size_change@{number}")
+        out[rows[number]] = picture
+    return out
+
+
+def _sought(data, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, object]]:
+    """(number, frame) of each wanted frame, by seeks in the container."""
     with video_file.open_video(data) as container:
         stream = video_file.video_stream(container)
         position, frames = 0, None
-        for i, target in enumerate(wanted):
+        for target in wanted:
             row = np.searchsorted(index.keyframes, target, "right") - 1
             if frames is None or index.keyframes[row] > position:
                 position = index.keyframes[row]
@@ -62,10 +80,4 @@ def decode_frames(data: bytes, index: FrameIndex, wanted: Sequence[int]) -> np.n
             position = target + 1
             if frame is None or (len(index.pts) and frame.pts != index.pts[target]):
                 raise RefusedVideoError(f"decode_error@{target}")
-            picture = video_file.to_rgb(frame, reformatter, rotation)
-            if out is None:
-                out = np.empty((len(wanted), *picture.shape), np.uint8)
-            if picture.shape != out.shape[1:]:
-                raise RefusedVideoError(f"size_change@{target}")
-            out[i] = picture
-    return out
+            yield target, frame

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import av
 import numpy as np
 
-from tempo.data import seeks as seeks_lib
-from tempo.data import video_file
-from tempo.data.seeks import FrameIndex
+from tempo.data import seeks, video_file
+from tempo.data.seeks import FrameIndex, Seen
 from tempo.data.video_file import RefusedVideoError
 
 MIN_FRAMES = 2
@@ -104,39 +103,33 @@ def scan_video(
       end_s: seconds after the file's first frame; None is the end of the file.
       min_frames: a video with fewer is refused.
       max_frames: a video with more is refused.
-      check_seeks: also seek to every key frame and keep those that give the very same picture;
-        otherwise the index has only the first frame. For whole files given as bytes; for a part
-        see `tempo.data.cut.scan_encoded`.
+      check_seeks: also make the index that reads frames fast, and check that it gives the very
+        same pictures; otherwise it leads to the first frame only. For whole files given as bytes;
+        for a part see `tempo.data.cut.scan_encoded`.
 
     Raises:
       RefusedVideoError: the file is broken, cut, or outside the limits; nothing in that part.
     """
     limits = (min_frames, max_frames)
-    sums = "keys" if check_seeks else ""
-    scan, seen = scan_frames(source, on_frame, start_s, end_s, limits, sums)
+    scan, seen = scan_frames(source, on_frame, start_s, end_s, limits, check_seeks)
     if not check_seeks:
         return scan
-    if seen.span is not None or not isinstance(source, bytes | memoryview):
+    if seen.span is not None or not isinstance(source, bytes):
         raise ValueError("check_seeks needs a whole file's bytes")
-    checked = seeks_lib.checked_seeks(source, scan.index.pts, seen.sums, seen.key_dts)
-    index = dataclasses.replace(
-        scan.index,
-        keyframes=np.fromiter(checked, np.int64),
-        seeks=np.fromiter(checked.values(), np.int64),
-    )
-    return dataclasses.replace(scan, index=index)
+    facts = Seen(scan.index.pts, seen.sums, seen.keys, seen.key_dts, scan.rotation)
+    return dataclasses.replace(scan, index=seeks.make_index(source, facts))
 
 
 def scan_frames(
-    source, on_frame, start_s: float, end_s: float | None, limits: tuple[int, int], sums: str = ""
+    source, on_frame, start_s: float, end_s: float | None, limits: tuple[int, int], has_sums: bool
 ) -> tuple[VideoScan, "Scanner"]:
-    """`scan_video` without seeks, and what it saw; `sums` as in `Scanner`."""
+    """`scan_video` without seeks, and what it saw; `has_sums`: checksums of the frames, too."""
     if start_s <= 0 and end_s is None:
-        scanner = Scanner(on_frame, limits[1], sums)
+        scanner = Scanner(on_frame, limits[1], has_sums)
         return _read(source, scanner, limits[0]), scanner
     span = _span(source, max(0.0, start_s), end_s)
     for lead_s in (*_LEADS_S, None):
-        scanner = Scanner(on_frame, limits[1], sums, span)
+        scanner = Scanner(on_frame, limits[1], has_sums, span)
         try:
             return _read(source, scanner, limits[0], lead_s), scanner
         except _LateError:
@@ -183,23 +176,25 @@ class Scanner:
 
     Attributes:
       frames: pts of each frame, None where it has none.
-      sums: frame number -> checksum, of key frames (`sums="keys"`) or all frames (`sums="all"`).
+      sums: checksum of each frame, if asked for.
+      keys: numbers of key frames.
       key_dts: pts -> dts of packets that begin with a key frame.
       span: the part that was read, None for all.
     """
 
-    def __init__(self, on_frame, max_frames: int, sums: str, span: Span | None = None):
+    def __init__(self, on_frame, max_frames: int, has_sums: bool, span: Span | None = None):
         self.on_frame = on_frame
         self.max_frames = max_frames
         self.frames: list[int | None] = []
-        self.sums: dict[int, int] = {}
+        self.sums: list[int] = []
+        self.keys: list[int] = []
         self.key_dts: dict[int, int] = {}
         self.size: tuple[int, int] = (0, 0)
         self.rotation = 0
         self.span = span
         self.last: float | None = None  # time of the last frame decoded, within a span or before
         self.is_done = False  # a frame behind the span has come
-        self._sums_of = sums
+        self._has_sums = has_sums
         self._reformatter = av.video.reformatter.VideoReformatter()
 
     def read(self, container, stream, lead_s: float | None = None) -> int:
@@ -246,8 +241,10 @@ class Scanner:
             raise RefusedVideoError(f"size_change@{number}")
         if number >= self.max_frames:
             raise RefusedVideoError(f"too_long:{number + 1}>{self.max_frames}")
-        if self._sums_of == "all" or (self._sums_of and frame.key_frame):
-            self.sums[number] = video_file.checksum(frame)
+        if frame.key_frame:
+            self.keys.append(number)
+        if self._has_sums:
+            self.sums.append(video_file.checksum(frame, self._reformatter))
         self.frames.append(frame.pts)
         if self.on_frame is not None:
             self.on_frame(video_file.to_rgb(frame, self._reformatter, frame.rotation))

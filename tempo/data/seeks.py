@@ -1,43 +1,94 @@
-"""Where the frames of an encoded video are, and how a seek in its container reaches them."""
+"""Where the frames of an encoded video are: a table of packets, or seeks in its container."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import av
 import numpy as np
 
-from tempo.data import video_file
+from tempo.data import packets, video_file
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameIndex:
     """What `decode_frames` needs to know of an encoded video; kept beside it in its record.
 
+    Either a table of packets (see `tempo.data.packets`), or times to seek to in the container.
+
     Attributes:
-      pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none.
+      pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none,
+        or there is a table.
       keyframes: int64 [k], frames that a seek was seen to reach exactly; 0 is always one.
       seeks: int64 [k], the time to seek to for each key frame, in the stream's own unit.
       rotation: int64 [1], degrees counter-clockwise that turn the stored picture upright.
+      codec: JSON of what the decoder of the packets is told; empty without a table.
+      packets: the rows of the table, int32 [P,4] in little-endian order.
     """
 
     pts: np.ndarray
     keyframes: np.ndarray
     seeks: np.ndarray
     rotation: np.ndarray
+    codec: bytes = b""
+    packets: bytes = b""
 
     def to_features(self) -> dict[str, Any]:
-        """Its part of a record: integer arrays and lists of bytes by name, see `FEATURES`."""
-        return {name: getattr(self, name) for name in FEATURES}
+        """Its part of a record: integer arrays and lists of one byte string, see `FEATURES`."""
+        values = {name: getattr(self, name) for name in FEATURES}
+        return {n: [v] if FEATURES[n] == "bytes" else v for n, v in values.items()}
 
     @classmethod
     def from_features(cls, features: Mapping[str, Any]) -> "FrameIndex":
         """The inverse of `to_features`, from a parsed record."""
-        return cls(*(features[name] for name in FEATURES))
+        stored = {n: features[n][0] if k == "bytes" else features[n] for n, k in FEATURES.items()}
+        return cls(**stored)
 
 
 # Names in a record, and what each holds: integers ("int64") or one byte string ("bytes").
-FEATURES = {"pts": "int64", "keyframes": "int64", "seeks": "int64", "rotation": "int64"}
+FEATURES = {
+    "pts": "int64",
+    "keyframes": "int64",
+    "seeks": "int64",
+    "rotation": "int64",
+    "codec": "bytes",
+    "packets": "bytes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a full decode of a file by its demuxer showed of the frames that count.
+
+    Attributes:
+      pts: int64 [N], presentation times; empty if some frames have none.
+      sums: checksum of each frame.
+      keys: numbers of key frames.
+      key_dts: pts -> dts of packets that begin with a key frame.
+      rotation: degrees counter-clockwise that turn the stored picture upright.
+    """
+
+    pts: np.ndarray
+    sums: Sequence[int]
+    keys: Sequence[int]
+    key_dts: Mapping[int, int]
+    rotation: int
+
+
+def make_index(data: bytes, seen: Seen) -> FrameIndex:
+    """The index of a file: a table of its packets if that gives the same pictures, else seeks."""
+    rotation = np.array([seen.rotation], np.int64)
+    table = packets.make_table(data, seen.pts, seen.sums)
+    if table is not None:
+        none, zero = np.zeros(0, np.int64), np.zeros(1, np.int64)
+        return FrameIndex(none, zero, zero, rotation, table.codec, table.rows.tobytes())
+    checked = checked_seeks(data, seen)
+    return FrameIndex(
+        pts=seen.pts,
+        keyframes=np.fromiter(checked, np.int64),
+        seeks=np.fromiter(checked.values(), np.int64),
+        rotation=rotation,
+    )
 
 
 def frames_from(container, stream, index: FrameIndex, row: int) -> Iterator[Any]:
@@ -46,8 +97,8 @@ def frames_from(container, stream, index: FrameIndex, row: int) -> Iterator[Any]
         container.seek(int(index.seeks[row]), stream=stream, backward=True)
     first = index.pts[index.keyframes[row]] if len(index.pts) else None
     begun = first is None
-    packets = container.demux(stream)
-    while (packet := video_file.next_packet(packets)) is not None:
+    demuxed = container.demux(stream)
+    while (packet := video_file.next_packet(demuxed)) is not None:
         try:
             frames = packet.decode()
         except (av.FFmpegError, OSError):
@@ -61,33 +112,26 @@ def frames_from(container, stream, index: FrameIndex, row: int) -> Iterator[Any]
                 yield frame
 
 
-def checked_seeks(
-    data: bytes, pts: np.ndarray, key_sums: Mapping[int, int], key_dts: Mapping[int, int]
-) -> dict[int, int]:
+def checked_seeks(data: bytes, seen: Seen) -> dict[int, int]:
     """Key frame -> time to seek to, where a seek gives the same picture and then the next one.
 
     Containers are indexed by decoding time, which is before the presentation time where frames are
     reordered. The first frame needs no seek.
-
-    Args:
-      data: the file's bytes.
-      pts: of its frames.
-      key_sums: frame number -> checksum of each key frame in a full decode.
-      key_dts: pts -> dts of packets that begin with a key frame.
     """
-    seeks = {0: 0}
+    seeks, pts = {0: 0}, seen.pts
     if not len(pts):
         return seeks
+    reformatter = av.video.reformatter.VideoReformatter()
     with video_file.open_video(data) as container:
         stream = video_file.video_stream(container)
-        for number in sorted(key_sums.keys() - {0}):
-            time = key_dts.get(int(pts[number]), int(pts[number]))
+        for number in sorted(set(seen.keys) - {0}):
+            time = seen.key_dts.get(int(pts[number]), int(pts[number]))
             index = FrameIndex(pts, np.array([0, number]), np.array([0, time]), np.zeros(1))
             frames = frames_from(container, stream, index, 1)
             frame, after = next(frames, None), next(frames, None)
             if frame is None or frame.pts != pts[number]:
                 continue
-            if video_file.checksum(frame) != key_sums[number]:
+            if video_file.checksum(frame, reformatter) != seen.sums[number]:
                 continue
             if number + 1 < len(pts) and (after is None or after.pts != pts[number + 1]):
                 continue

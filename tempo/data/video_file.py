@@ -94,19 +94,10 @@ def to_rgb(frame, reformatter, rotation: float) -> np.ndarray:
     picture = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     if rotation:
         # The display matrix's angle; numpy's turn equals what players show, pixel for pixel.
-        picture = np.ascontiguousarray(np.rot90(picture, k=round(rotation / 90)))
-    return picture
+        picture = np.rot90(picture, k=round(rotation / 90))
+    return np.ascontiguousarray(picture)  # rows may have been padded, too
 
 
-def checksum(frame) -> int:
-    """Of all planes' pixels, without the padding at the end of their rows."""
-    total = 0
-    for i, plane in enumerate(frame.planes):
-        parts = [c for c in frame.format.components if c.plane == i]
-        if not parts:  # a palette
-            continue
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))
-        # Components side by side (as in packed RGB) take at most their widths together.
-        width = plane.width * len(parts) * (max(c.bits for c in parts) + 7 >> 3)
-        total = zlib.crc32(np.ascontiguousarray(rows[: plane.height, :width]), total)
-    return total
+def checksum(frame, reformatter) -> int:
+    """Of the RGB picture before it is turned upright."""
+    return zlib.crc32(to_rgb(frame, reformatter, 0))
