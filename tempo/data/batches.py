@@ -106,7 +106,7 @@ class BatchMaker:
 
     def _labels(self, rows: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
         labels = self._split.labels[rows]
-        mirror = getattr(self._split, "mirror_labels", None)
+        mirror = self._split.mirror_labels
         if mirror is not None and is_mirrored.any():
             labels[is_mirrored] = mirrored_labels(labels[is_mirrored], mirror)
         return labels
@@ -209,7 +209,7 @@ class TrainBatch(BatchMaker):
             strict=True,
         )
         numbers, places = _unique(np.stack(fields))
-        flows = _decode_flow(record, numbers)
+        flows = record.decode_flow(numbers)
         videos = record.decode(np.stack(wanted))
         clips = []
         for video, place, rng in zip(videos, places, rngs, strict=True):
@@ -284,7 +284,7 @@ class EvalBatch(BatchMaker):
             frames, places["video"] = _unique(wanted)
             numbers, places["flow"] = _unique(fields)
             streams = _one_size(
-                {"video": record.decode(frames), "flow": _decode_flow(record, numbers)}
+                {"video": record.decode(frames), "flow": record.decode_flow(numbers)}
             )
         crops = host_ops_lib.view_streams(streams, view.crop, view.short_side_px, view.size_px)
         by_clip = {name: crops[name][:, place].swapaxes(0, 1) for name, place in places.items()}
@@ -309,14 +309,6 @@ def _unique(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different numbers, and for each given one its place among them."""
     different, places = np.unique(numbers, return_inverse=True)
     return different, places.reshape(numbers.shape)
-
-
-def _decode_flow(record: Record, numbers: np.ndarray) -> np.ndarray:
-    if not getattr(record, "num_flows", 0):
-        raise InputError(
-            f"{record.id}: these records hold no optical flow; prepare them with --flow."
-        )
-    return record.decode_flow(numbers)
 
 
 def _one_size(streams: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -31,10 +31,6 @@ class MadeUpRecord:
     log: list
 
     @property
-    def num_flows(self):
-        return self.num_frames - 1 if self.flow_scale else 0
-
-    @property
     def timestamps(self):
         return np.arange(self.num_frames) / 25
 
@@ -152,9 +148,7 @@ def test_fields_and_frames_of_overlapping_clips_are_decoded_once():
     assert all(count <= 30 for kind, count in split.log if kind == "flow")
 
 
-def test_records_without_flow_say_so():
-    with pytest.raises(InputError, match=r"v\d: these records hold no optical flow; .*--flow"):
-        train_steps(MadeUpSplit(flow_scale=0), clip=FRAME, flow=FLOW)
+def test_flow_goes_with_videos_played_forwards():
     with pytest.raises(InputError, match="played forwards"):
         train_steps(MadeUpSplit(), clip=ClipSpec(num_frames=1, order="concat"), flow=FLOW)
     with pytest.raises(InputError, match="played forwards"):
@@ -276,10 +270,3 @@ def test_frames_for_differences_are_read_beyond_the_clip():
 def test_what_does_not_fit_is_said(kwargs, message):
     with pytest.raises(InputError, match=message):
         train_steps(MadeUpSplit(), **kwargs)
-
-
-def test_a_split_that_knows_no_mirror_labels_keeps_its_labels():
-    split = MadeUpSplit()
-    del split.mirror_labels
-    (batch, *_) = train_steps(split, host_ops=(*STILL, {"name": "flip", "prob": 1.0}))
-    np.testing.assert_array_equal(batch["label"], batch["index"])
