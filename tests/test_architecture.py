@@ -45,7 +45,7 @@ ALLOWED = {
         "progress", "sharding", "state", "task", "watchdog",
     },
     "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
-    "prepare": {"errors", "data"},
+    "prepare": {"errors", "types", "data"},
     "__init__": {"version"},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from array_record.python import array_record_data_source
 
 from tempo.data import pipeline
 from tempo.data.builders import records as builder
@@ -21,11 +22,12 @@ def build(videos, out, **kwargs):
 
 
 def raw_records(out):
-    opened = pipeline.open_records(out)
+    files = sorted(map(str, out.glob("videos-*.array_record-*")))
+    splits = {name: [f for f in files if f"videos-{name}." in f] for name in ("train", "test")}
     return {
-        name: [bytes(split._opened()[i]) for i in range(len(split))]
-        for name in opened.splits
-        for split in [opened.split(name)]
+        name: [source[i] for i in range(len(source))]
+        for name, paths in splits.items()
+        for source in [array_record_data_source.ArrayRecordDataSource(paths)]
     }
 
 

@@ -9,8 +9,6 @@ import collections
 import dataclasses
 import itertools
 import os
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -20,7 +18,7 @@ import tqdm
 
 from tempo import files
 from tempo.data import decode, index, jpeg, manifest, ops, records
-from tempo.data.builders import checks, disk, examples, features, flows, selection, shards
+from tempo.data.builders import checks, disk, examples, features, flows, selection, shards, tidy
 from tempo.data.builders.originals import Originals
 from tempo.errors import InputError, lookup
 
@@ -165,16 +163,18 @@ class _Build:
     def run(self, num_workers: int, strict: bool, progress: bool) -> BuildReport:
         """All of it."""
         is_check = self.settings.is_check
-        if not is_check and self.is_complete():
+        if not is_check and self.is_complete() and not self.staging.folder.exists():
             return self.report(num_reused=self.scan.num_videos)
         with self.staging.locked():
-            if not is_check and self.is_complete():  # another process may have made it meanwhile
+            # Another process may have made it meanwhile, or was killed just when it had.
+            if not is_check and self.is_complete():
+                self.staging.remove()
                 return self.report(num_reused=self.scan.num_videos)
             self._check_strict(self.scan.refused, strict)
             flows.claim(self.staging.folder, self.settings.flow, self.out_dir)
             num_reused = self.write_shards(num_workers, strict, progress)
             report = self.finish_check(num_reused) if is_check else self.finish(num_reused)
-            shutil.rmtree(self.staging.folder, ignore_errors=True)
+            self.staging.remove()
         return report
 
     def described(self) -> dict[str, Any]:
@@ -193,11 +193,9 @@ class _Build:
     def is_complete(self) -> bool:
         """Whether `out_dir` holds this dataset; `InputError` if it holds something else."""
         if not records.is_complete(self.out_dir):
-            foreign = [p.name for p in _children(self.out_dir) if not _OWN_FILES.fullmatch(p.name)]
-            if foreign:
+            if foreign := tidy.foreign_file(self.out_dir):
                 raise InputError(
-                    f"{str(self.out_dir)!r} holds {foreign[0]!r} and no dataset; choose another "
-                    "--out."
+                    f"{str(self.out_dir)!r} holds {foreign!r} and no dataset; choose another --out."
                 )
             return False
         header = records.read_header(self.out_dir)
@@ -302,7 +300,9 @@ class _Build:
             "num_rejected": len(rejected),
             "build": self.described(),
         }
-        self._remove_strangers(splits)
+        own = {s["file"] for facts in splits.values() for s in facts["shards"]}
+        own.update(name for facts in splits.values() for name in facts["index_bytes"])
+        tidy.remove_strangers(self.out_dir, own)
         header = about | content | {"splits": splits}
         files.write_json(str(self.out_dir / records.MANIFEST_FILE), header)
         return self.report(num_reused)
@@ -348,14 +348,6 @@ class _Build:
         except InputError as error:
             raise InputError(f"{error} {num_rejected} were refused; see {path!r}.") from None
 
-    def _remove_strangers(self, splits: Mapping[str, Any]) -> None:
-        """Removes what an unfinished build with other splits or shards has left."""
-        own = {s["file"] for facts in splits.values() for s in facts["shards"]}
-        own.update(name for facts in splits.values() for name in facts["index_bytes"])
-        for path in self.out_dir.glob(f"{index.DATASET_NAME}-*"):
-            if path.name not in own:
-                path.unlink()
-
     def report(self, num_reused: int) -> BuildReport:
         """What the finished dataset holds."""
         header = records.read_header(self.out_dir)
@@ -374,11 +366,6 @@ class _Build:
         )
 
 
-# What a build or a check that was cut short may have left.
-_OWN_FILES = re.compile(
-    rf"\..*|{index.DATASET_NAME}-.*|dataset_info.json|features.json|.*labels.txt|rejected.json"
-    rf"|{checks.SUMMARY_FILE}|{checks.VERDICTS_FILE}"
-)
 # How to say that a setting differs, where its value would say little.
 _TOLD = {"sources_sha256": "from other videos", "class_names": "with other class names"}
 
@@ -394,7 +381,3 @@ def _in_order(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []

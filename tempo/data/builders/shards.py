@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,10 @@ class Staging:
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def remove(self) -> None:
+        """Removes the folder and what is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def read(self, shard: Shard) -> dict[str, Any] | None:
         """The sidecar of a finished shard; None if it is not finished or made of something else."""

@@ -1,0 +1,62 @@
+"""The command, killed again and again at random moments, ends with the bytes of a quiet run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tempo.data import pipeline
+from tempo.errors import InputError
+
+NUM_KILLS = 4
+
+
+def command(tree, out, kind):
+    # One thread: more of the run lies between the first shard and the last.
+    flags = ["--short-side", "0", "--kind", kind, "--num-workers", "1"]
+    return [sys.executable, "-m", "tempo.prepare", "--videos", tree, "--out", out, *flags]
+
+
+def names_below(folder):
+    return {str(path) for path in folder.rglob("*")}
+
+
+def run_until_killed(args, out, num_new_files, delay_s):
+    """Kills the command some time after it has made so many files; True if it was in time."""
+    before = names_below(out)
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and len(names_below(out) - before) < num_new_files:
+            time.sleep(0.001)
+        time.sleep(delay_s)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return process.returncode == -signal.SIGKILL
+
+
+def content(out):
+    return {p.name: p.read_bytes() for p in sorted(out.iterdir())}
+
+
+@pytest.mark.parametrize("kind", ["frames", "encoded"])
+def test_killed_at_random_moments(kind, ucf_tree, tmp_path):
+    """Nothing here depends on a kill being in time: a run that was over first must agree, too."""
+    rng = random.Random(os.getpid())
+    subprocess.run(command(ucf_tree, tmp_path / "quiet", kind), check=True, capture_output=True)
+    out = tmp_path / "killed"
+    for _ in range(NUM_KILLS):
+        args = command(ucf_tree, out, kind)
+        if not run_until_killed(args, out, rng.randint(1, 8), rng.uniform(0, 0.05)):
+            break
+        if not pipeline.is_complete(out):
+            with pytest.raises(InputError):
+                pipeline.open_records(out)
+    done = subprocess.run(command(ucf_tree, out, kind), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert content(out) == content(tmp_path / "quiet")
+    assert len(pipeline.open_records(out).split("train")) == 10
