@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = (
 _VIDEO = frozenset(suffix[1:] for suffix in VIDEO_SUFFIXES)
 _FRAME = re.compile(r".*\d\.(?:jpe?g|png)", re.IGNORECASE)
 # Entries that decide whether a folder is one of frames.
-_NUM_PEEKED = 64
+_NUM_PEEKED = 16
 
 
 def is_video(name: str) -> bool:
@@ -116,6 +116,9 @@ class Inventory:
         """
         if name in self._paths:
             return [name]
+        found = self._by_name.get(name)
+        if isinstance(found, str):  # a file name without a suffix, and one file
+            return [found]
         found = _listed(self._by_name.get(_stem(name), ()))
         found = [path for path in found if _ends(path, name)]
         if found:

@@ -16,7 +16,7 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 def read(request: Request) -> manifest.Scan:
     """The videos of all lists that are given."""
-    rows, names = [], set()
+    found = []
     for file in request.files(r".*\.csv$", what="its lists"):
         if not file.is_named and not _has_labels(file.path):
             continue  # the test split of the first release, met in a folder
@@ -35,12 +35,19 @@ def read(request: Request) -> manifest.Scan:
             split = file.split or (split_named(word, where) if word else split_told)
             if not split:
                 text.fail(where, "no split; name it with --annotations SPLIT=FILE.")
-            names.add(label)
-            clip = f"{video}_{begin:06d}_{until:06d}"
-            places = (Place(clip), Place(video, float(begin), float(until)))
-            rows.append(Row(clip, split, label, places, where, label))
-    table = request.class_list or alphabetical(names, "the lists")
-    rows = [row._replace(label=table.row(row.class_name, row.where)) for row in rows]
+            found.append((label, video, begin, until, split, where))
+    table = request.class_list or alphabetical((label for label, *_ in found), "the lists")
+    rows = [
+        Row(
+            clip := f"{video}_{begin:06d}_{until:06d}",
+            split,
+            table.row(label, where),
+            (Place(clip), Place(video, float(begin), float(until))),
+            where,
+            label,
+        )
+        for label, video, begin, until, split, where in found
+    ]
     return resolve(request, "kinetics", table.names, rows)
 
 

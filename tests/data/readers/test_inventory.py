@@ -21,7 +21,8 @@ def test_walk_sorts_by_parts_and_counts_the_rest(tmp_path):
 
 def test_frame_folders(tmp_path):
     root = touch(tmp_path, "s/v1/00001.jpg", "s/v1/00002.jpg", "s/v2/img_00001.PNG",
-                 "s/v3/cover.jpg", "s/v4/00001.jpg", "s/v4/a.mp4", "s/v5/frames/frame_0000000001.jpeg",
+                 "s/v3/cover.jpg", "s/v4/00001.jpg", "s/v4/a.mp4",
+                 "s/v5/frames/frame_0000000001.jpeg",
                  "s/v5/00001.jpg")  # fmt: skip
     found, _ = inventory.walk(root, videos=False, frames=True)
     assert found == ["s/v1", "s/v2", "s/v5/frames"]
