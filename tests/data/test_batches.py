@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tempo.data import batches, device_ops, pipeline
+from tempo.data.builders import records as builder
 from tempo.errors import InputError
 from tempo.types import ClipShape, ClipSpec, FlowSpec, ViewSpec
 
@@ -226,6 +227,19 @@ def test_worker_processes_change_no_clip_of_a_video(train):
         train_steps(train, num_workers=2, worker_kind="process", **kwargs),
         train_steps(train, **kwargs),
     )
+
+
+def test_stored_flow_is_the_same_from_threads_and_processes(ucf_tree, tmp_path):
+    out = tmp_path / "records"
+    builder.build(ucf_tree, out, short_side_px=0, flow="dis", progress=False)
+    split = pipeline.open_records(out).split("train")
+    kwargs = dict(clip=FRAME, flow=FLOW, batch_size=4, clips_per_video=2, num_steps=2)
+    whole = train_steps(split, **kwargs)
+    assert whole[0]["flow"].shape == (4, 3, SIZE, SIZE, 8)
+    for worker_kind in ("thread", "process"):
+        assert_equal(train_steps(split, num_workers=2, worker_kind=worker_kind, **kwargs), whole)
+    (first, *_) = eval_steps(split, clip=FRAME, flow=FLOW)
+    assert first["flow"].shape == (4, 10, 3, SIZE, SIZE, 8)
 
 
 def shape_at(step):
