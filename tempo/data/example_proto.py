@@ -1,70 +1,253 @@
-"""Reads a serialized `tf.train.Example` without parsing what is not asked for.
+"""Reads a serialized `tf.train.Example` without reading what is not asked for.
 
-Only the wire format's outer layers are walked; byte strings are views of the input, so taking 8
-frames of a 3 MB record copies nothing. Layout: Example{1: Features{1: map<name, Feature>}},
-Feature{1: bytes_list | 2: float_list | 3: int64_list}, each a message whose field 1 repeats.
+Layout: Example{1: Features{1: map<name, Feature>}}, Feature{1: bytes_list | 2: float_list |
+3: int64_list}, each a message whose field 1 repeats. tempo writes the map sorted by name.
+
+A record of many frames need not be walked to find one of them. Beside a feature `frames` stand
+`bytes_frames`, the size of each element, and `crc32_frames`, its CRC-32. Their names sort before
+those of what they describe, so they come with the first bytes of the record.
 """
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from tempo.data import stages
+
+SIZES, CHECKSUMS = "bytes_", "crc32_"
+"""First parts of the names of the features that describe the elements of another."""
+IN_PARTS = ("frames", "flow_x", "flow_y", "video")
+"""The features that are described so."""
 _BYTES = 2  # wire type "length-delimited"
+# Names and headers of a feature; longer names make no difference but another read.
+_HEADER_BYTES = 256
+# Features up to this size are read together with their headers.
+_SMALL_BYTES = 4096
 
 
-def parse(record: bytes) -> dict[str, list[memoryview] | np.ndarray]:
-    """The features of an example: views for bytes, float32 [n] or int64 [n] for numbers.
+class Source(Protocol):
+    """A record in parts: `tempo.data.shard_files.Record`."""
+
+    size: int
+    head: memoryview
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes of the record."""
+
+
+class Whole:
+    """A record that is in memory, as a `Source`."""
+
+    def __init__(self, record: bytes):
+        self.head = memoryview(record)
+        self.size = len(record)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes of the record, without a copy."""
+        return self.head[start:stop]
+
+
+def describe(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The features to be written beside these: sizes and checksums of those of `IN_PARTS`."""
+    described = {}
+    for name in (name for name in IN_PARTS if name in fields):
+        described[SIZES + name] = np.array([len(v) for v in fields[name]], np.int64)
+        described[CHECKSUMS + name] = np.array([zlib.crc32(v) for v in fields[name]], np.int64)
+    return described
+
+
+class Example(Mapping[str, Any]):
+    """The features of a record by name: `Blobs` or a list of views, float32 [n], or int64 [n].
+
+    Features before the one that is asked for are skipped. Indexing raises `ValueError` where the
+    record is no `tf.train.Example`.
+    """
+
+    def __init__(self, source: Source):
+        self._source = source
+        self._places: dict[str, tuple[int, int]] = {}
+        self._values: dict[str, Any] = {}
+        self._at = -1  # of the next feature that has not been seen
+        self._window, self._window_start = source.head, 0
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            with stages.stage(stages.PARSE):
+                if not self._find(name):
+                    raise KeyError(name)
+                self._values[name] = self._read(name)
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        with stages.stage(stages.PARSE):
+            return self._find(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._find(None)
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        self._find(None)
+        return len(self._places)
+
+    def _find(self, name: object) -> bool:
+        """Goes on to the feature of this name; False at the end of the record."""
+        try:
+            if self._at < 0:
+                self._at, stop = self._field(0, 1)
+                if stop != self._source.size:
+                    raise ValueError("not a tf.train.Example: it is cut off")
+            while name not in self._places and self._at < self._source.size:
+                start, self._at = self._field(self._at, 1)
+                key = self._field(start, 1)
+                place = self._field(key[1], 2) if key[1] < self._at else (key[1], key[1])
+                self._places[str(self._view(*key), "utf-8")] = place
+        except (IndexError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a tf.train.Example: {error!r}") from None
+        return name in self._places
+
+    def _field(self, start: int, number: int) -> tuple[int, int]:
+        """Where the content of the length-delimited field at `start` begins and ends."""
+        at = start - self._window_start
+        if not 0 <= at <= len(self._window) - min(_HEADER_BYTES, self._source.size - start):
+            stop = min(start + _SMALL_BYTES, self._source.size)
+            self._window, self._window_start, at = self._source.read(start, stop), start, 0
+        tag = self._window[at]
+        size, at = _varint(self._window, at + 1)
+        first = self._window_start + at
+        if tag != number << 3 | _BYTES or first + size > self._source.size:
+            raise ValueError("not a tf.train.Example: unexpected field")
+        return first, first + size
+
+    def _view(self, start: int, stop: int) -> memoryview:
+        first = self._window_start
+        if first <= start and stop <= first + len(self._window):
+            return self._window[start - first : stop - first]
+        return self._source.read(start, stop)
+
+    def _read(self, name: str) -> Any:
+        start, stop = self._places[name]
+        if SIZES + name not in self._places:
+            return parse_feature(self._view(start, stop))
+        first, end = self._field(start, 1)
+        sizes, checksums = self[SIZES + name], self[CHECKSUMS + name]
+        return Blobs(self._source, name, (first, end), sizes, checksums)
+
+
+class Blobs(Sequence[memoryview]):
+    """The elements of a bytes feature, read when asked for.
+
+    Args:
+      source: the record.
+      name: of the feature.
+      place: where in the record the list is.
+      sizes: int64 [n], bytes of each element.
+      checksums: int64 [n], CRC-32 of each element.
 
     Raises:
-      ValueError: the record is no `tf.train.Example`.
+      ValueError: the sizes do not fit the list; from indexing, an element is damaged.
     """
-    view = memoryview(record)
-    features = {}
-    try:
-        for _, message in _fields(view):
-            for _, pair in _fields(message):
-                named = dict(_fields(pair))
-                features[str(named[1], "utf-8")] = _feature(named.get(2, b""))
-    except (IndexError, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a tf.train.Example: {error!r}") from None
-    return features
+
+    def __init__(self, source, name, place, sizes: np.ndarray, checksums: np.ndarray):
+        self._source = source
+        self._name = name
+        self._sizes = sizes
+        self._checksums = checksums
+        # Before each element stand a tag and its size, in 7 bits per byte.
+        headers = 2 + sum((sizes >= 1 << bits).astype(np.int64) for bits in (7, 14, 21, 28))
+        self._stops = place[0] + np.cumsum(sizes + headers)
+        if (
+            len(checksums) != len(sizes)
+            or (self._stops[-1] if len(sizes) else place[0]) != place[1]
+        ):
+            raise ValueError(f"the sizes of {name} do not fit the record")
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return self.take(range(*number.indices(len(self))))
+        return self.take([range(len(self))[number]])[0]
+
+    def take(self, numbers: Sequence[int]) -> list[memoryview]:
+        """The elements of these numbers; neighbours are read together."""
+        found, at = [], 0
+        while at < len(numbers):
+            until = at + 1
+            while until < len(numbers) and numbers[until] == numbers[until - 1] + 1:
+                until += 1
+            found += self._run(numbers[at], numbers[until - 1])
+            at = until
+        return found
+
+    def _run(self, first: int, last: int) -> list[memoryview]:
+        """Elements `first` to `last`, in one read."""
+        if not 0 <= first <= last < len(self):
+            raise IndexError(f"{self._name} {first} to {last} of {len(self)}")
+        stops = self._stops[first : last + 1].tolist()
+        sizes = self._sizes[first : last + 1].tolist()
+        start = stops[0] - sizes[0]
+        data = self._source.read(start, stops[-1])
+        views = []
+        with stages.stage(stages.READ):
+            for number, (stop, size) in enumerate(zip(stops, sizes, strict=True), first):
+                view = data[stop - size - start : stop - start]
+                if zlib.crc32(view) != self._checksums[number]:
+                    raise ValueError(f"{self._name} {number} is damaged: its checksum differs")
+                views.append(view)
+        return views
 
 
-def _feature(view) -> list[memoryview] | np.ndarray:
-    for kind, message in _fields(view):
+def parse(record: bytes) -> dict[str, Any]:
+    """All features of a record that is in memory; bytes are views of it."""
+    return dict(Example(Whole(record)))
+
+
+def parse_feature(message: memoryview) -> list[memoryview] | np.ndarray:
+    """A serialized `Feature`: views for bytes, float32 [n] or int64 [n] for numbers."""
+    for kind, values in _fields(message):
         if kind == 1:
-            return [value for _, value in _fields(message)]
-        values = [value for _, value in _fields(message)]
-        packed = b"".join(values)
-        if kind == 2:
-            return np.frombuffer(packed, "<f4")
-        return _varints(packed)
+            return [value for _, value in _fields(values)]
+        packed = b"".join(value for _, value in _fields(values))
+        return np.frombuffer(packed, "<f4") if kind == 2 else _varints(packed)
     return []
 
 
-def _fields(view):
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(number, content) of each length-delimited field of a message."""
     at, end = 0, len(view)
     while at < end:
         tag = view[at]
-        at += 1
         if tag & 7 != _BYTES or tag >= 0x80:
             raise ValueError("not a tf.train.Example: unexpected field")
-        size = view[at]
-        at += 1
-        if size >= 0x80:
-            size &= 0x7F
-            shift = 7
-            while True:
-                byte = view[at]
-                at += 1
-                size |= (byte & 0x7F) << shift
-                if byte < 0x80:
-                    break
-                shift += 7
-        stop = at + size
-        if stop > end:
+        try:
+            size, at = _varint(view, at + 1)
+        except IndexError:
+            size = end
+        if at + size > end:
             raise ValueError("not a tf.train.Example: it is cut off")
-        yield tag >> 3, view[at:stop]
-        at = stop
+        yield tag >> 3, view[at : at + size]
+        at += size
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """A base-128 number, and the place after it."""
+    size = view[at]
+    at += 1
+    if size >= 0x80:
+        size &= 0x7F
+        shift = 7
+        while True:
+            byte = view[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+    return size, at
 
 
 def _varints(packed: bytes) -> np.ndarray:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tempo.data import scratch, stages
+
 try:
     import simplejpeg
 except ImportError:  # pragma: no cover - a wheel exists for every supported platform
@@ -29,18 +31,23 @@ def encode(frame: np.ndarray, quality: int = QUALITY) -> bytes:
 
 
 def decode(frames: Sequence[bytes]) -> np.ndarray:
-    """The RGB pictures of JPEG frames of one size, uint8 [n,H,W,3].
+    """The RGB pictures of JPEG frames of one size, uint8 [n,H,W,3], in memory of `scratch`.
 
     Raises:
       ValueError: a frame is no JPEG, or of another size than the first.
     """
+    with stages.stage(stages.DECODE):
+        return _decode(frames)
+
+
+def _decode(frames: Sequence[bytes]) -> np.ndarray:
     if simplejpeg is None:
         pictures = [cv2.imdecode(np.frombuffer(f, np.uint8), cv2.IMREAD_COLOR) for f in frames]
         if any(p is None for p in pictures):
             raise ValueError("a frame is no JPEG")
         return np.stack([cv2.cvtColor(p, cv2.COLOR_BGR2RGB) for p in pictures])
     height, width = simplejpeg.decode_jpeg_header(frames[0])[:2]
-    out = np.empty((len(frames), height, width, 3), np.uint8)
+    out = scratch.empty((len(frames), height, width, 3))
     for i, frame in enumerate(frames):
         picture = simplejpeg.decode_jpeg(frame, colorspace="RGB", buffer=out[i])
         if picture.shape != out.shape[1:]:

@@ -2,21 +2,21 @@
 
 A dataset is a folder made by `tempo.data.builders.records.build`: a TFDS dataset in array_record
 files, an index of each split (`tempo.data.index`) and the header `manifest.json`. The files are
-read directly: a record's other frames are never decoded or copied.
+read directly: a record's other frames are not decoded, nor even read.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_record.python import array_record_data_source
 
-from tempo.data import decode, example_proto, flow_codec, index, jpeg
+from tempo.data import decode, example_proto, flow_codec, index, jpeg, shard_files
 from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
@@ -26,45 +26,69 @@ MANIFEST_FORMAT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One video; no frame is decoded before `decode`.
+    """One video; nothing is read before it is asked for, and what is asked for alone.
+
+    All raise `RecordError` where the record is damaged.
 
     Attributes:
       id: unique name.
-      label: row of the class names; a tuple of rows where a video can have several.
-      num_frames: N.
-      timestamps: float32 [N], seconds after the first frame.
     """
 
     id: str
-    label: int | tuple[int, ...]
-    num_frames: int
-    timestamps: np.ndarray
     _features: Mapping[str, Any]
+
+    @property
+    def label(self) -> int | tuple[int, ...]:
+        """Row of the class names; a tuple of rows where a video can have several."""
+        with self._reading("read label"):
+            if "label" in self._features:
+                return int(self._features["label"][0])
+            return tuple(int(row) for row in self._features["labels"])
+
+    @property
+    def num_frames(self) -> int:
+        """N."""
+        with self._reading("read number of frames"):
+            if "bytes_frames" in self._features:  # at hand, as it is read for the frames
+                return len(self._features["bytes_frames"])
+            return int(self._features["num_frames"][0])
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        """Seconds after the first frame, float32 [N]."""
+        with self._reading("read timestamps"):
+            return self._features["timestamps"]
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, IndexError, OSError) as error:
+            raise RecordError(f"{self.id}: cannot {what}: {error}") from error
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """The frames `indices` (any order, any shape, repeats allowed), uint8 [*indices,H,W,3].
 
-        Each frame is decoded once.
+        Each frame is decoded once. The array lies in memory of `tempo.data.scratch`.
 
         Raises:
-          RecordError: a frame cannot be decoded.
+          RecordError: a frame cannot be read or decoded.
         """
         indices = np.asarray(indices)
         wanted, places = np.unique(indices, return_inverse=True)
-        try:
-            if "frames" in self._features:
-                frames = jpeg.decode([self._features["frames"][i] for i in wanted])
+        with self._reading("decode frames"):
+            if "bytes_frames" in self._features:
+                frames = jpeg.decode(self._features["frames"].take(wanted))
             else:
                 frame_index = decode.FrameIndex.from_features(self._features)
                 frames = decode.decode_frames(self._features["video"][0], frame_index, wanted)
-        except (ValueError, IndexError) as error:
-            raise RecordError(f"{self.id}: cannot decode frames: {error}") from error
         return _placed(frames, places, indices.shape)
 
     @property
     def num_flows(self) -> int:
         """Fields of stored optical flow: N - 1, or 0 if the dataset has none."""
-        return len(self._features["flow_x"]) if "flow_x" in self._features else 0
+        with self._reading("read flow"):
+            return len(self._features["flow_x"]) if "flow_x" in self._features else 0
 
     def decode_flow(self, indices: np.ndarray) -> np.ndarray:
         """The flow fields `indices` (any order, any shape), uint8 [*indices,H,W,2] in (x, y).
@@ -72,17 +96,15 @@ class Record:
         Field i is the movement from frame i to i + 1; `tempo.data.flow.dequantize` gives pixels.
 
         Raises:
-          RecordError: a field cannot be decoded, or there is none.
+          RecordError: a field cannot be read or decoded, or there is none.
         """
         indices = np.asarray(indices)
         wanted, places = np.unique(indices, return_inverse=True)
-        try:
-            x, y = ([self._features[name][i] for i in wanted] for name in ("flow_x", "flow_y"))
+        if not self.num_flows:
+            raise RecordError(f"{self.id}: the dataset was prepared without --flow.")
+        with self._reading("decode flow"):
+            x, y = (self._features[name].take(wanted) for name in ("flow_x", "flow_y"))
             fields = flow_codec.decode(x, y)
-        except KeyError:
-            raise RecordError(f"{self.id}: the dataset was prepared without --flow.") from None
-        except (ValueError, IndexError) as error:
-            raise RecordError(f"{self.id}: cannot decode flow: {error}") from error
         return _placed(fields, places, indices.shape)
 
 
@@ -139,15 +161,8 @@ class Split:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a split of {len(self)} videos")
         try:
-            features = example_proto.parse(self._opened()[row])
-            return Record(
-                id=str(features["id"][0], "utf-8"),
-                label=_label(features),
-                num_frames=int(features["num_frames"][0]),
-                timestamps=features["timestamps"],
-                _features=features,
-            )
-        except Exception as error:
+            return Record(self.ids[row], example_proto.Example(self._opened()[row]))
+        except (ValueError, IndexError, OSError) as error:
             raise RecordError(
                 f"{self.ids[row]}: cannot read record {row} of split {self.name!r} in "
                 f"{self.data_dir!r}: {error}"
@@ -157,19 +172,10 @@ class Split:
         if self._source is None:
             with self._lock:
                 if self._source is None:
-                    self._source = array_record_data_source.ArrayRecordDataSource(
-                        [
-                            _FileInstruction(os.path.join(self.data_dir, name), 0, count, count)
-                            for name, count in self._shards
-                        ]
-                    )
+                    files, counts = zip(*self._shards, strict=True)
+                    paths = [os.path.join(self.data_dir, name) for name in files]
+                    self._source = shard_files.ShardFiles(paths, counts)
         return self._source
-
-
-def _label(features: Mapping[str, Any]) -> int | tuple[int, ...]:
-    if "label" in features:
-        return int(features["label"][0])
-    return tuple(int(row) for row in features["labels"])
 
 
 def _opened_again(data_dir: str, name: str, manifest_sha256: str) -> Split:
@@ -178,16 +184,6 @@ def _opened_again(data_dir: str, name: str, manifest_sha256: str) -> Split:
     if dataset.manifest_sha256 != manifest_sha256:
         raise RecordError(f"The dataset in {data_dir!r} was replaced while it was in use.")
     return Split(dataset, name)
-
-
-@dataclasses.dataclass(frozen=True)
-class _FileInstruction:
-    """What array_record wants to know of a shard whose length is known."""
-
-    filename: str
-    skip: int
-    take: int
-    examples_in_shard: int
 
 
 @dataclasses.dataclass(frozen=True)

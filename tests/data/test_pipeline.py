@@ -189,7 +189,7 @@ def test_a_broken_record_stops_the_stream_and_is_named(train, monkeypatch):
     def read(self, row):
         record = original(self, row)
         if record.id == broken:
-            record._features["frames"] = [b"x"] * record.num_frames
+            record._features["frames"].take = lambda wanted: [b"x"] * len(wanted)
         return record
 
     monkeypatch.setattr(type(train), "__getitem__", read)

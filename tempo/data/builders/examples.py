@@ -9,7 +9,7 @@ import av
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from tempo.data import decode, flow_codec, jpeg, manifest
+from tempo.data import decode, example_proto, flow_codec, jpeg, manifest
 from tempo.data import flow as flow_lib
 from tempo.data.builders import frame_folders
 from tempo.data.builders.originals import Originals
@@ -139,6 +139,7 @@ def encode_video(
         "num_frames": np.array([scan.num_frames]),
         "timestamps": scan.timestamps_s.astype(np.float32),
         **content,
+        **example_proto.describe(content),
     }
     return Outcome(source, row, serialize(fields))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tempo.data import decode, index
+from tempo.data import decode, example_proto, index
 
 _SHARD_SUFFIX = "array_record"
 
@@ -29,6 +29,8 @@ def create(
     content = _jpegs("frames", 3) if kind == "frames" else _encoded()
     if has_flow:
         content |= _jpegs("flow_x", 1) | _jpegs("flow_y", 1)
+    numbers = tfds.features.Tensor(shape=(None,), dtype=np.int64)
+    content |= dict.fromkeys(example_proto.describe(dict.fromkeys(content, ())), numbers)
     return tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),

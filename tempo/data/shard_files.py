@@ -1,0 +1,219 @@
+"""Reads parts of records in array_record files, without the rest of the record.
+
+A record of 140 JPEG frames has 2.6 MB, of which a clip of 8 frames needs 0.15 MB. The library reads
+records whole; here a record's place is looked up in the file's own index, and only the bytes that
+are asked for are read.
+
+An array_record file is a Riegeli file (github.com/google/riegeli, doc/riegeli_records_file_format)
+of uncompressed chunks with one record each. Blocks of 64 KiB begin with a header of 24 bytes that
+interrupts whatever lies there. The last block says where the footer is, and that where each record
+is. The checksums of the format cover whole records and are not looked at: what is read in parts
+carries its own.
+"""
+
+import functools
+import itertools
+import os
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from tempo.data import scratch, stages
+
+_BLOCK = 1 << 16
+_BLOCK_HEADER = 24
+_CHUNK_HEADER = struct.Struct("<QQQQQ")  # hash, data size, hash, type | records << 8, decoded size
+_SIMPLE = ord("r")
+_UNCOMPRESSED = 0
+# Read with a record's header: of most records all but the frames.
+_HEAD_BYTES = 4096
+_MAX_OPEN_FILES = 128
+
+
+class Record:
+    """The bytes of one record, read when asked for."""
+
+    def __init__(self, file: "_File", start: int, size: int, head: memoryview):
+        self._file = file
+        self._start = start
+        self.size = size
+        self.head = head
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes `start` to `stop` of the record, in memory of `scratch`.
+
+        Raises:
+          ValueError: the file ends before them.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise ValueError(f"bytes {start} to {stop} of a record of {self.size}")
+        if stop <= len(self.head):
+            return self.head[start:stop]
+        with stages.stage(stages.READ):
+            return self._file.read(_forward(self._start, start), stop - start)
+
+
+class ShardFiles:
+    """The records of several files, in order; safe to share between threads.
+
+    Args:
+      paths: the files.
+      counts: how many records each has.
+    """
+
+    def __init__(self, paths: Sequence[str], counts: Sequence[int]):
+        self._paths = list(paths)
+        self._ends = np.cumsum(counts)
+        # A file is closed when the cache and all records read from it have let go of it.
+        self._opened = functools.lru_cache(_MAX_OPEN_FILES)(self._open)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, row: int) -> Record:
+        """Record `row`.
+
+        Raises:
+          OSError: the file cannot be read.
+          ValueError: it is not such a file, or it is damaged.
+        """
+        number = int(np.searchsorted(self._ends, row, "right"))
+        first = int(self._ends[number - 1]) if number else 0
+        return self._opened(number).record(row - first)
+
+    def _open(self, number: int) -> "_File":
+        file = _File(self._paths[number])
+        first = int(self._ends[number - 1]) if number else 0
+        if len(file) != self._ends[number] - first:
+            raise ValueError(f"{self._paths[number]!r} has {len(file)} records")
+        return file
+
+
+class _File:
+    """One open file."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
+        self._chunks = self._read_footer()
+
+    def __del__(self):
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def record(self, number: int) -> Record:
+        """Record `number`, with as much of it as came with its header."""
+        position = int(self._chunks[number])
+        with stages.stage(stages.READ):
+            head = self.read(position, _HEAD_BYTES, may_end=True)
+        start, size, skipped = self._values(head, position)
+        return Record(self, start, size, head[skipped : skipped + size])
+
+    def read(self, position: int, size: int, *, may_end: bool = False) -> memoryview:
+        """`size` bytes from a place in the file on, without the headers of blocks."""
+        position = _forward(position, 0)
+        stop = _forward(position, size - 1) + 1 if size else position
+        if stop > self._size:  # asked for by a number that is damaged, perhaps
+            if not may_end:
+                raise ValueError(f"{self._path!r} ends {stop - self._size} bytes too early")
+            stop = max(position, self._size)
+        data = memoryview(scratch.empty((stop - position,)))
+        done = 0
+        while done < len(data):
+            count = os.preadv(self._fd, [data[done:]], position + done)
+            if not count:
+                break
+            done += count
+        if done < len(data):
+            raise ValueError(f"{self._path!r} is shorter than it was")
+        return data[: _without_headers(data, position)]
+
+    def _values(self, head: memoryview, position: int) -> tuple[int, int, int]:
+        """Where the record of a chunk begins, its size, and the bytes of the chunk before it."""
+        if len(head) < _CHUNK_HEADER.size + 2:
+            raise ValueError(f"{self._path!r} is cut off")
+        _, data_size, _, kind, decoded_size = _CHUNK_HEADER.unpack_from(head)
+        if kind & 0xFF != _SIMPLE or head[_CHUNK_HEADER.size] != _UNCOMPRESSED:
+            raise ValueError(f"{self._path!r} is no uncompressed array_record file")
+        skipped = _CHUNK_HEADER.size + data_size - decoded_size
+        if not _CHUNK_HEADER.size < skipped <= len(head):
+            raise ValueError(f"{self._path!r} is damaged at byte {position}")
+        return _forward(position, skipped), decoded_size, skipped
+
+    def _read_footer(self) -> np.ndarray:
+        """Where the chunk of each record is, int64 [n]."""
+        if self._size % _BLOCK or not self._size:
+            raise ValueError(f"{self._path!r} is cut off")
+        last = self._chunk(self._size - _BLOCK)
+        numbers = _numbers(last[0]) if last else {}
+        if 1 not in numbers:
+            raise ValueError(f"{self._path!r} has no index")
+        entries = [_numbers(record) for record in self._chunk(numbers[1])[1:]]
+        if any(entry.get(3) != 1 for entry in entries):
+            raise ValueError(f"{self._path!r} has several records in a chunk")
+        return np.array([entry.get(1, 0) for entry in entries], np.int64)
+
+    def _chunk(self, position: int) -> list[memoryview]:
+        """All records of a chunk."""
+        head = self.read(position, _CHUNK_HEADER.size + 1, may_end=True)
+        if len(head) <= _CHUNK_HEADER.size:
+            raise ValueError(f"{self._path!r} is cut off")
+        _, data_size, _, kind, decoded_size = _CHUNK_HEADER.unpack_from(head)
+        if kind & 0xFF != _SIMPLE or head[-1] != _UNCOMPRESSED or data_size < decoded_size:
+            raise ValueError(f"{self._path!r} is no uncompressed array_record file")
+        data = self.read(_forward(position, _CHUNK_HEADER.size), data_size)
+        sizes, at = [], data_size - decoded_size
+        _, place = _varint(data, 1)
+        while place < at:
+            size, place = _varint(data, place)
+            sizes.append(size)
+        ends = np.cumsum([at, *sizes])
+        return [data[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def _forward(position: int, count: int) -> int:
+    """The place in the file of what comes `count` bytes of content after `position`."""
+    block, inside = divmod(position, _BLOCK)
+    blocks, rest = divmod(max(inside - _BLOCK_HEADER, 0) + count, _BLOCK - _BLOCK_HEADER)
+    return (block + blocks) * _BLOCK + _BLOCK_HEADER + rest
+
+
+def _without_headers(data: memoryview, position: int) -> int:
+    """Moves together what lies between headers of blocks; the number of bytes left."""
+    stop = _BLOCK - position % _BLOCK
+    kept = min(stop, len(data))
+    while stop < len(data):
+        start = stop + _BLOCK_HEADER
+        stop = min(stop + _BLOCK, len(data))
+        count = max(stop - start, 0)
+        data[kept : kept + count] = data[start : start + count]
+        kept += count
+    return kept
+
+
+def _numbers(message: memoryview) -> dict[int, int]:
+    """The integers of a protocol buffer message by their field; none if it holds anything else."""
+    found, at = {}, 0
+    while at < len(message):
+        if message[at] & 7:
+            return {}
+        field = message[at] >> 3
+        found[field], at = _varint(message, at + 1)
+    return found
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A base-128 number, and the place after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
