@@ -44,12 +44,14 @@ class FlowMethod:
       library: () -> (name, version) of what computes; `InputError` with the remedy if it is absent.
       batch_frames: N of one call. Few where pairs are taken one by one, so that memory stays small;
         a method that runs on an accelerator wants many.
+      check: raises `InputError` if parameters do not go together.
     """
 
     compute: Callable[..., np.ndarray]
     limits: Mapping[str, tuple[float, float]]
     library: Callable[[], tuple[str, str]]
     batch_frames: int = 16
+    check: Callable[[Mapping[str, Any]], None] = lambda parameters: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +125,7 @@ def create(
             )
         values[name] = kind(value)
     library, version = row.library()
+    row.check(values)
     return FlowSettings(method, float(bound), int(jpeg_quality), values, library, version)
 
 
@@ -207,6 +210,8 @@ def _tvl1(
       gamma: weight of the illumination term.
       median_radius_px: of the filter of the flow; 0 for none.
     """
+    # Smaller ones have no pyramid, and OpenCV fails on the thinnest.
+    _check_side(grey, 16)
     # By position: the binding's names are not those of its documentation.
     computer = cv2.optflow.DualTVL1OpticalFlow_create(
         tau,
@@ -243,18 +248,15 @@ def _dis(
       grey: uint8 [N,H,W].
       finest_scale: pyramid level at which the flow is computed; 0 is the whole size.
       patch_px: side of a patch.
-      patch_stride_px: between patches.
+      patch_stride_px: between patches; at most half a patch.
       num_gradient_steps: per patch.
       num_refinements: of the variational refinement; 0 for none.
       alpha: weight of its smoothness.
       delta: weight of its colour constancy.
       gamma: weight of its gradient constancy.
     """
-    height, width = grey.shape[1:]
     # Below this OpenCV 4.11 to 5.0 fail, and on elongated frames they end the whole process.
-    min_side_px = patch_px << max(1, finest_scale)
-    if min(height, width) < min_side_px:
-        raise SmallFrameError(min_side_px, height, width)
+    _check_side(grey, patch_px << max(1, finest_scale))
     computer = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     computer.setFinestScale(finest_scale)
     computer.setPatchSize(patch_px)
@@ -265,6 +267,22 @@ def _dis(
     computer.setVariationalRefinementDelta(delta)
     computer.setVariationalRefinementGamma(gamma)
     return _pair_by_pair(computer, grey)
+
+
+def _check_dis(parameters: Mapping[str, Any]) -> None:
+    patch, stride = parameters["patch_px"], parameters["patch_stride_px"]
+    # Patches further apart leave pixels without one, where OpenCV may end the whole process.
+    if 2 * stride > patch:
+        raise InputError(
+            f"Flow method 'dis': patch_stride_px={stride} is more than half of patch_px={patch}; "
+            f"use at most {patch // 2}."
+        )
+
+
+def _check_side(grey: np.ndarray, min_side_px: int) -> None:
+    height, width = grey.shape[1:]
+    if min(height, width) < min_side_px:
+        raise SmallFrameError(min_side_px, height, width)
 
 
 def _pair_by_pair(computer: Any, grey: np.ndarray) -> np.ndarray:
@@ -330,7 +348,7 @@ METHODS = {
         limits={
             "finest_scale": (0, 5),
             "patch_px": (4, 16),
-            "patch_stride_px": (1, 16),
+            "patch_stride_px": (1, 8),
             "num_gradient_steps": (1, 1000),
             "num_refinements": (0, 1000),
             "alpha": (0.0, 1000.0),
@@ -338,5 +356,6 @@ METHODS = {
             "gamma": (0.0, 1000.0),
         },
         library=_opencv,
+        check=_check_dis,
     ),
 }

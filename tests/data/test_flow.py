@@ -225,6 +225,7 @@ def test_tvl1_defaults_are_those_of_opencv():
         ("dis", {"finest_scale": 1.5}, "finest_scale must be a whole number from 0 to 5; got 1.5."),
         ("dis", {"patch_px": 64}, "patch_px must be a whole number from 4 to 16; got 64."),
         ("dis", {"alpha": "20"}, "alpha must be a number from 0.0 to 1000.0; got '20'."),
+        ("dis", {"patch_stride_px": 5}, "more than half of patch_px=8; use at most 4."),
         ("dis", {"bound": 0}, "Flow needs a bound above 0"),
         ("dis", {"jpeg_quality": 101}, "JPEG quality of 1 to 100; got 20.0 and 101."),
     ],
@@ -235,11 +236,12 @@ def test_bad_settings_are_one_line(method, parameters, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(1, 40), (15, 40), (12, 400), (400, 12), (8, 8)])
-def test_frames_too_small_for_dis_are_an_error(shape):
+def test_frames_too_small_are_an_error(method, shape):
     """OpenCV ends the process on some of these."""
     with pytest.raises(flow.SmallFrameError, match=f"flow_needs_16px:{shape[1]}x{shape[0]}"):
-        flow.compute(np.zeros((2, *shape), np.uint8), "dis")
+        flow.compute(np.zeros((2, *shape), np.uint8), method)
 
 
 @pytest.mark.parametrize("finest_scale", [0, 1, 3])
