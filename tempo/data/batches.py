@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tempo.data import flow_sampling, geometry, sampling
+from tempo.data import flow_sampling, geometry, sampling, scratch, stages
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.records import Record, Split
 from tempo.errors import InputError
@@ -21,6 +21,10 @@ from tempo.types import Batch, ClipShape, ClipSpec, FlowSpec, ShapeAt, ViewSpec
 
 Clip = tuple[dict[str, np.ndarray], bool]
 """The uint8 streams of one clip, or of one video's views, and whether they are mirrored."""
+
+
+# What a maker does not take to another process.
+_OF_PROCESS = ("_lock", "_pool", "_memory")
 
 
 class BatchMaker:
@@ -37,9 +41,10 @@ class BatchMaker:
         cv2.setNumThreads(0)
         self._lock = threading.Lock()
         self._pool = None
+        self._memory = scratch.Memory()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_pool")}
+        return {k: v for k, v in self.__dict__.items() if k not in _OF_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -86,16 +91,11 @@ class BatchMaker:
         is_mirrored = np.zeros(len(slots), bool)
 
         def put(i: int) -> None:
-            clips = first if i == 0 and first is not None else make(i)
-            for slot, (streams, mirrored) in enumerate(clips, i * clips_per_row):
-                is_mirrored[slot] = mirrored
-                for name, stream in streams.items():
-                    if stream.shape != batch[name].shape[1:]:
-                        raise InputError(
-                            f"{self._split.ids[rows[i]]}: {name} {stream.shape} does not fit a "
-                            f"batch of {batch[name].shape[1:]}; crop all videos to one size."
-                        )
-                    batch[name][slot] = stream
+            with self._memory.clip():
+                clips = first if i == 0 and first is not None else make(i)
+                for slot, (streams, mirrored) in enumerate(clips, i * clips_per_row):
+                    is_mirrored[slot] = mirrored
+                    self._put(batch, slot, streams, rows[i])
 
         self._run(put, len(rows))
         return batch | {
@@ -103,6 +103,16 @@ class BatchMaker:
             "index": slots.astype(np.int32),
             "id": np.array([self._split.ids[row] for row in slots], dtype=np.str_),
         }
+
+    def _put(self, batch: Batch, slot: int, streams: Mapping[str, np.ndarray], row: int) -> None:
+        with stages.stage(stages.STACK):
+            for name, stream in streams.items():
+                if stream.shape != batch[name].shape[1:]:
+                    raise InputError(
+                        f"{self._split.ids[row]}: {name} {stream.shape} does not fit a batch of "
+                        f"{batch[name].shape[1:]}; crop all videos to one size."
+                    )
+                batch[name][slot] = stream
 
     def _labels(self, rows: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
         labels = self._split.labels[rows]
@@ -193,19 +203,17 @@ class TrainBatch(BatchMaker):
         rngs: Sequence[np.random.Generator],
     ) -> list[Clip]:
         """A clip of the record for each generator; what several of them show is decoded once."""
-        about = record.num_frames, clip
+        about, times = (record.num_frames, clip), _times(record, clip)
         if self._flow is None:
-            wanted = [sampling.train_indices(*about, rng, record.timestamps) for rng in rngs]
+            with stages.stage(stages.SAMPLE):
+                wanted = [sampling.train_indices(*about, rng, times) for rng in rngs]
             videos = record.decode(np.stack(wanted))
             return [
                 host_ops_lib.run(ops, {"video": video}, rng)
                 for video, rng in zip(videos, rngs, strict=True)
             ]
         wanted, fields = zip(
-            *(
-                flow_sampling.train_indices(*about, self._flow, rng, record.timestamps)
-                for rng in rngs
-            ),
+            *(flow_sampling.train_indices(*about, self._flow, rng, times) for rng in rngs),
             strict=True,
         )
         numbers, places = _unique(np.stack(fields))
@@ -271,7 +279,7 @@ class EvalBatch(BatchMaker):
     def _views(self, row: int) -> dict[str, np.ndarray]:
         view, record = self._view, self._split[row]
         places = {}
-        about = view.num_clips, view.clip_starts, record.timestamps
+        about = view.num_clips, view.clip_starts, _times(record, self._clip)
         # Clips overlap: each frame is decoded, resized and cropped once.
         if self._flow is None:
             wanted = sampling.eval_indices(record.num_frames, self._clip, *about)
@@ -303,6 +311,11 @@ def mirrored_labels(labels: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     if labels.dtype == np.uint8:
         return labels[:, mirror]
     return mirror[labels]
+
+
+def _times(record: Record, clip: ClipSpec) -> np.ndarray | None:
+    """Times of a record's frames; None where nothing asks, which saves reading them."""
+    return record.timestamps if clip.fps else None
 
 
 def _unique(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import av
 import numpy as np
 
-from tempo.data import seeks, video_file
+from tempo.data import scratch, seeks, video_file
 from tempo.data.cut import cut, scan_encoded
 from tempo.data.packets import PacketTable
 from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
@@ -59,7 +59,7 @@ def decode_frames(data: bytes | memoryview, index: FrameIndex, wanted: Sequence[
     for number, frame in frames:
         picture = video_file.to_rgb(frame, reformatter, rotation)
         if out is None:
-            out = np.empty((len(rows), *picture.shape), np.uint8)
+            out = scratch.empty((len(rows), *picture.shape))
         if picture.shape != out.shape[1:]:
             raise RefusedVideoError(f"size_change@{number}")
         out[rows[number]] = picture

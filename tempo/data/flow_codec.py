@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tempo.data import flow
+from tempo.data import flow, scratch
 
 try:
     import simplejpeg
@@ -51,7 +51,7 @@ class FlowEncoder:
 
 
 def decode(x: Sequence[bytes], y: Sequence[bytes]) -> np.ndarray:
-    """The fields of grey JPEGs of one size, uint8 [n,H,W,2] in (x, y).
+    """The fields of grey JPEGs of one size, uint8 [n,H,W,2] in (x, y), in memory of `scratch`.
 
     Raises:
       ValueError: one is no JPEG, or of another size than the first.
@@ -61,7 +61,7 @@ def decode(x: Sequence[bytes], y: Sequence[bytes]) -> np.ndarray:
         for channel, data in enumerate(pair):
             picture = _decode(data)
             if out is None:
-                out = np.empty((len(x), *picture.shape, 2), np.uint8)
+                out = scratch.empty((len(x), *picture.shape, 2))
             if picture.shape != out.shape[1:3]:
                 raise ValueError(f"flow {i} is {picture.shape}, the first {out.shape[1:3]}")
             out[i, ..., channel] = picture

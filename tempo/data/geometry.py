@@ -7,12 +7,14 @@ for both, but is quickest with few: flow is kept as fields of 2 channels until i
 import cv2
 import numpy as np
 
+from tempo.data import scratch
+
 _RESIZE = cv2.INTER_LINEAR
 
 
 def resize(clip: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[T,H,W,C] -> [T,height,width,C], bilinear."""
-    out = np.empty((clip.shape[0], height, width, clip.shape[3]), np.uint8)
+    """[T,H,W,C] -> [T,height,width,C], bilinear, in memory of `scratch`."""
+    out = scratch.empty((clip.shape[0], height, width, clip.shape[3]))
     for frame, to in zip(clip, out, strict=True):
         cv2.resize(frame, (width, height), dst=to, interpolation=_RESIZE)
     return out
@@ -39,9 +41,13 @@ def at_least(clip: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def flip(clip: np.ndarray) -> np.ndarray:
-    """[T,H,W,C] mirrored left to right; as one tall picture, for which cv2 is 18 times numpy."""
+    """[T,H,W,C] mirrored left to right, in memory of `scratch`.
+
+    As one tall picture, for which cv2 is 18 times numpy.
+    """
     tall = np.ascontiguousarray(clip).reshape(-1, *clip.shape[2:])
-    return cv2.flip(tall, 1).reshape(clip.shape)
+    out = scratch.empty(tall.shape)
+    return cv2.flip(tall, 1, dst=out).reshape(clip.shape)
 
 
 def flip_flow(flow: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import crops, geometry
+from tempo.data import crops, geometry, stages
 from tempo.data import ops as ops_lib
 from tempo.errors import InputError
 
@@ -124,16 +124,25 @@ def run(
     if len(set(sizes.values())) > 1:
         raise InputError(f"Streams of one video need one height and width; got {sizes}.")
     for op in ops:
-        if not hasattr(op, "draw"):
-            streams = {name: op.map(clip) for name, clip in streams.items()}
-            continue
-        drawn = op.draw(streams["video"].shape, rng)
-        if not isinstance(op, Flip):
-            streams = {name: op.apply(clip, drawn) for name, clip in streams.items()}
-        elif drawn:
-            streams = {name: FLIPS[name](clip) for name, clip in streams.items()}
-            is_mirrored = not is_mirrored
+        with stages.stage(_NAMES.get(type(op), type(op).__name__)):
+            streams, flips = _apply(op, streams, rng)
+        is_mirrored ^= flips
     return streams, is_mirrored
+
+
+_NAMES = {op: name for name, op in OPS.items()}
+
+
+def _apply(op: Any, streams: Streams, rng: np.random.Generator) -> tuple[Streams, bool]:
+    """The streams after one op, and whether it mirrored them."""
+    if not hasattr(op, "draw"):
+        return {name: op.map(clip) for name, clip in streams.items()}, False
+    drawn = op.draw(streams["video"].shape, rng)
+    if not isinstance(op, Flip):
+        return {name: op.apply(clip, drawn) for name, clip in streams.items()}, False
+    if drawn:
+        return {name: FLIPS[name](clip) for name, clip in streams.items()}, True
+    return streams, False
 
 
 def view_streams(

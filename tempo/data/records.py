@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import decode, example_proto, flow_codec, index, jpeg, shard_files
+from tempo.data import decode, example_proto, flow_codec, index, jpeg, shard_files, stages
 from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
@@ -81,7 +81,9 @@ class Record:
                 frames = jpeg.decode(self._features["frames"].take(wanted))
             else:
                 frame_index = decode.FrameIndex.from_features(self._features)
-                frames = decode.decode_frames(self._features["video"][0], frame_index, wanted)
+                video = self._features["video"][0]
+                with stages.stage(stages.DECODE):
+                    frames = decode.decode_frames(video, frame_index, wanted)
         return _placed(frames, places, indices.shape)
 
     @property
@@ -104,7 +106,8 @@ class Record:
             raise RecordError(f"{self.id}: the dataset was prepared without --flow.")
         with self._reading("decode flow"):
             x, y = (self._features[name].take(wanted) for name in ("flow_x", "flow_y"))
-            fields = flow_codec.decode(x, y)
+            with stages.stage(stages.DECODE):
+                fields = flow_codec.decode(x, y)
         return _placed(fields, places, indices.shape)
 
 
