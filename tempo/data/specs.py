@@ -52,7 +52,10 @@ def _kinetics(num_classes: int) -> DatasetSpec:
 
 DATASETS = {
     "folder": DatasetSpec(),
-    "frame_folders": DatasetSpec(reader="frame_folders"),
+    "frame_folders": DatasetSpec(
+        reader="frame_folders",
+        source="no files (folders are classes, with a folder of 00001.jpg, ... for each video)",
+    ),
     # Circles have a sense of rotation.
     "tempobench_pairs": DatasetSpec(num_classes=14, mirroring="refuse"),
     "tempobench_variance": DatasetSpec(num_classes=7, mirroring="refuse"),
