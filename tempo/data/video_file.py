@@ -23,9 +23,9 @@ class RefusedVideoError(ValueError):
 
     `missing_file`, `empty_file`, `unreadable_container`, `no_video_stream` (sound alone, or with
     the picture of a cover), `picture_not_video` (a still or animated picture under the name of a
-    video), `corrupt_frame@k`, `decode_error@k`, `truncated:k/n` (frames), `size_change@k`,
-    `non_monotonic_pts@k`, `too_few_frames:n<min`, `too_long:n>max`; of a part of a file also
-    `empty_segment` (no frame has a time inside it), `segment_past_end:t>d` (seconds) and
+    video), `unknown_codec`, `corrupt_frame@k`, `decode_error@k`, `truncated:k/n` (frames),
+    `size_change@k`, `non_monotonic_pts@k`, `too_few_frames:n<min`, `too_long:n>max`; of a part of a
+    file also `empty_segment` (no frame has a time inside it), `segment_past_end:t>d` (seconds) and
     `uncut_segment` (its packets, moved to a file of their own, do not give its frames).
     """
 
@@ -69,6 +69,8 @@ def video_stream(container):
         is_known = any(stream.type in known for stream in container.streams)
         raise RefusedVideoError("no_video_stream" if is_known else "unreadable_container")
     stream = moving[0]
+    if stream.codec_context is None:
+        raise RefusedVideoError("unknown_codec")
     # One thread per video: the callers run one video per core.
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
