@@ -8,6 +8,7 @@ reader gives `FrameIndex.from_features(...)` and the bytes to `decode_frames`.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import av
 import numpy as np
@@ -38,10 +39,12 @@ def decode_frames(data: bytes | memoryview, index: FrameIndex, wanted: Sequence[
     """The upright RGB frames `wanted` of an encoded video, uint8 [n,H,W,3].
 
     Decodes from the last key frame before a wanted frame wherever that skips something, converts
-    only wanted frames to RGB, and stops after the last of them.
+    only wanted frames to RGB, and stops after the last of them. The array lies in memory of
+    `tempo.data.scratch`.
 
     Args:
-      data: the file's bytes.
+      data: the file's bytes; where the index has a table of packets, an object that reads parts of
+        them will do: `read(start, stop)`.
       index: made by `scan_encoded`, or by `scan_video(..., check_seeks=True)` for these bytes.
       wanted: frame numbers, strictly increasing.
 

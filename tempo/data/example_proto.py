@@ -183,6 +183,11 @@ class Blobs(Sequence[memoryview]):
             at = until
         return found
 
+    def part(self, number: int) -> "Part":
+        """An element of which parts are read; nothing is compared with its checksum."""
+        stop = int(self._stops[number])
+        return Part(self._source, stop - int(self._sizes[number]), stop)
+
     def _run(self, first: int, last: int) -> list[memoryview]:
         """Elements `first` to `last`, in one read."""
         if not 0 <= first <= last < len(self):
@@ -199,6 +204,21 @@ class Blobs(Sequence[memoryview]):
                     raise ValueError(f"{self._name} {number} is damaged: its checksum differs")
                 views.append(view)
         return views
+
+
+class Part:
+    """A piece of a record, from `start` to `stop`, to be read in pieces."""
+
+    def __init__(self, source: Source, start: int, stop: int):
+        self._source = source
+        self._start = start
+        self._size = stop - start
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes of the piece; `ValueError` outside of it."""
+        if not 0 <= start <= stop <= self._size:
+            raise ValueError(f"bytes {start} to {stop} of {self._size}")
+        return self._source.read(self._start + start, self._start + stop)
 
 
 def parse(record: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from tempo.data.video_file import RefusedVideoError
 _HEADER_BYTES = 64
 _COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
 _NONE = -1
+_COLUMNS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +35,9 @@ class PacketTable:
     Attributes:
       codec: JSON of what the decoder is told: name, tag, extradata (hex), size and colours, and
         whether it passes over unwanted pictures that nothing refers to ("skips").
-      rows: int32 [P,4], offset in the file, size in bytes, number of the frame that it gives (-1
-        for none), and number of the first frame that decoding from here gives whole (-1 where
-        decoding cannot begin).
+      rows: int32 [P,5], offset in the file, size in bytes, number of the frame that it gives (-1
+        for none), number of the first frame that decoding from here gives whole (-1 where decoding
+        cannot begin), and CRC-32.
     """
 
     codec: bytes
@@ -44,19 +46,19 @@ class PacketTable:
     @classmethod
     def from_bytes(cls, codec: bytes, rows: bytes) -> "PacketTable":
         """Of what a record holds."""
-        return cls(bytes(codec), np.frombuffer(rows, "<i4").reshape(-1, 4))
+        return cls(bytes(codec), np.frombuffer(rows, "<i4").reshape(-1, _COLUMNS))
 
-    def frames(self, data: bytes | memoryview, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def frames(self, data: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """(number, frame) of each wanted frame, not always in order.
 
         Args:
-          data: the file's bytes.
+          data: the file's bytes, or an object that reads parts of them: `read(start, stop)`.
           wanted: frame numbers, strictly increasing.
 
         Raises:
           RefusedVideoError: a frame could not be decoded.
         """
-        data, about, context = memoryview(data), _described(self.codec), None
+        about, context = _described(self.codec), None
         places = self.places[np.asarray(wanted, np.int64)].tolist()
         begins = self.rows[self.keys, 3]
         runs = self.keys[np.searchsorted(begins, wanted, "right") - 1].tolist()
@@ -65,13 +67,13 @@ class PacketTable:
         ):
             group = list(group)
             end, missing = max(g[1] for g in group), {int(g[2]) for g in group}
+            packets = _read(data, self.rows[start : end + 1].tolist())
             for skips in (True, False) if about["skips"] else (False,):
                 # A decoder that guesses the order of pictures may lose one as others are skipped.
                 if not missing:
                     break
                 context = _refreshed(context, about)
-                packets = self.rows[start : end + 1].tolist()
-                for frame in _decoded(context, data, packets, missing, skips):
+                for frame in _decoded(context, packets, missing, skips):
                     missing.discard(frame.pts)
                     yield frame.pts, frame
             if missing:
@@ -168,10 +170,11 @@ def _packet_rows(data: bytes, pts: np.ndarray) -> tuple[np.ndarray | None, dict]
                 begin = 0  # at or before the frames that count
             elif packet.is_keyframe:
                 begin = number
-            rows.append((at, packet.size, number, begin))
+            rows.append((at, packet.size, number, begin, zlib.crc32(packet)))
             at += packet.size
     shown = sorted(row[2] for row in rows if row[2] != _NONE)
-    return (np.array(rows, "<i4"), about) if shown == list(range(len(pts))) else (None, {})
+    table = np.array(rows, np.int64).reshape(-1, _COLUMNS).astype("<i4")
+    return (table, about) if shown == list(range(len(pts))) else (None, {})
 
 
 def _about(context) -> dict | None:
@@ -222,22 +225,35 @@ def _refreshed(context, about: Mapping):
     return context
 
 
-def _decoded(context, data: memoryview, packets, missing, skips: bool) -> Iterator[Any]:
+def _read(data: Any, rows: Sequence[Sequence[int]]) -> list[tuple[int, int, memoryview]]:
+    """(frame number, first whole frame, bytes) of neighbouring packets, in one read."""
+    start = min(row[0] for row in rows)
+    stop = max(row[0] + row[1] for row in rows)
+    part = data.read(start, stop) if hasattr(data, "read") else memoryview(data)[start:stop]
+    packets = []
+    for offset, size, number, begin, expected in rows:
+        content = part[offset - start : offset - start + size]
+        if zlib.crc32(content) != expected & 0xFFFFFFFF:
+            raise RefusedVideoError(f"damaged_packet@{number}")
+        packets.append((number, begin, content))
+    return packets
+
+
+def _decoded(context, packets, missing, skips: bool) -> Iterator[Any]:
     """The missing frames among those of packets, each with its number as its time.
 
     Args:
       context: the decoder.
-      data: the file's bytes.
-      packets: rows of the table; the first is a key frame.
+      packets: from `_read`; the first is a key frame.
       missing: numbers of frames; the caller takes out what it got.
       skips: pass over other pictures that nothing refers to.
     """
-    first = packets[0][3]
-    for offset, size, number, _ in packets:
+    first = packets[0][1]
+    for number, _, content in packets:
         if skips:
             context.skip_frame = "DEFAULT" if number in missing else "NONREF"
-        packet = av.Packet(size)  # with the zeros behind it that decoders may read
-        packet.update(data[offset : offset + size])
+        packet = av.Packet(len(content))  # with the zeros behind it that decoders may read
+        packet.update(content)
         packet.pts = number
         try:
             frames = context.decode(packet)

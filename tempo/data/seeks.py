@@ -23,7 +23,7 @@ class FrameIndex:
       seeks: int64 [k], the time to seek to for each key frame, in the stream's own unit.
       rotation: int64 [1], degrees counter-clockwise that turn the stored picture upright.
       codec: JSON of what the decoder of the packets is told; empty without a table.
-      packets: the rows of the table, int32 [P,4] in little-endian order.
+      packets: the rows of the table, in little-endian order.
     """
 
     pts: np.ndarray
@@ -41,8 +41,10 @@ class FrameIndex:
     @classmethod
     def from_features(cls, features: Mapping[str, Any]) -> "FrameIndex":
         """The inverse of `to_features`, from a parsed record."""
-        stored = {n: features[n][0] if k == "bytes" else features[n] for n, k in FEATURES.items()}
-        return cls(**stored)
+        codec = bytes(features["codec"][0])
+        if codec:  # the others are not asked for, so they need not be read
+            return _of_table(codec, features["packets"][0], features["rotation"])
+        return cls(*(features[name] for name in ("pts", "keyframes", "seeks", "rotation")))
 
 
 # Names in a record, and what each holds: integers ("int64") or one byte string ("bytes").
@@ -80,8 +82,7 @@ def make_index(data: bytes, seen: Seen) -> FrameIndex:
     rotation = np.array([seen.rotation], np.int64)
     table = packets.make_table(data, seen.pts, seen.sums)
     if table is not None:
-        none, zero = np.zeros(0, np.int64), np.zeros(1, np.int64)
-        return FrameIndex(none, zero, zero, rotation, table.codec, table.rows.tobytes())
+        return _of_table(table.codec, table.rows.tobytes(), rotation)
     checked = checked_seeks(data, seen)
     return FrameIndex(
         pts=seen.pts,
@@ -89,6 +90,11 @@ def make_index(data: bytes, seen: Seen) -> FrameIndex:
         seeks=np.fromiter(checked.values(), np.int64),
         rotation=rotation,
     )
+
+
+def _of_table(codec: bytes, rows: bytes, rotation: np.ndarray) -> FrameIndex:
+    none, zero = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    return FrameIndex(none, zero, zero, rotation, codec, rows)
 
 
 def frames_from(container, stream, index: FrameIndex, row: int) -> Iterator[Any]:

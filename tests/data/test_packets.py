@@ -180,9 +180,9 @@ def test_a_picture_lost_by_passing_over_others_is_decoded_again(read, monkeypatc
     original = packets._decoded
     tried = []
 
-    def losing(context, data, rows, missing, skips):
+    def losing(context, rows, missing, skips):
         tried.append(skips)
-        for frame in original(context, data, rows, missing, skips):
+        for frame in original(context, rows, missing, skips):
             if not skips or frame.pts != 4:
                 yield frame
 
@@ -193,14 +193,44 @@ def test_a_picture_lost_by_passing_over_others_is_decoded_again(read, monkeypatc
 
 
 def test_damage_to_the_bytes_is_an_error(read):
-    data, index, _ = read("v.mp4", codec="libx264", gop=250)
-    at = packets.PacketTable.from_bytes(index.codec, index.packets).rows[0, 0]
+    data, index, frames = read("v.mp4", gop=5)
+    rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows
     broken = bytearray(data)
-    broken[at : at + 200] = bytes(200)
-    with pytest.raises(decode.RefusedVideoError, match="decode_error@3"):
-        decode.decode_frames(bytes(broken), index, [3])
-    with pytest.raises(ValueError):
+    broken[rows[7, 0] + 9] ^= 1
+    with pytest.raises(decode.RefusedVideoError, match="damaged_packet@7"):
+        decode.decode_frames(bytes(broken), index, [8])
+    np.testing.assert_array_equal(
+        decode.decode_frames(bytes(broken), index, [6, 12]), frames[[6, 12]]
+    )
+    with pytest.raises(decode.RefusedVideoError, match="damaged_packet"):
         decode.decode_frames(data[: len(data) // 4], index, [29])
+
+
+def test_what_the_decoder_cannot_read_is_an_error(read, monkeypatch):
+    data, index, _ = read("v.mp4", codec="libx264", gop=250)
+    original = packets._read
+
+    def damaging(data, rows):
+        return [(number, begin, bytes(len(part))) for number, begin, part in original(data, rows)]
+
+    monkeypatch.setattr(packets, "_read", damaging)
+    with pytest.raises(decode.RefusedVideoError, match="decode_error@3"):
+        decode.decode_frames(data, index, [3])
+
+
+def test_only_the_packets_of_wanted_frames_are_read(read):
+    data, index, frames = read("v.mp4", gop=5)
+    rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows
+    asked = []
+
+    class Parts:
+        def read(self, start, stop):
+            asked.append((start, stop))
+            return memoryview(data)[start:stop]
+
+    got = decode.decode_frames(Parts(), index, [12, 27])
+    np.testing.assert_array_equal(got, frames[[12, 27]])
+    assert asked == [(rows[i, 0], rows[j, 0] + rows[j, 1]) for i, j in ((10, 12), (25, 27))]
 
 
 def test_an_index_goes_through_a_record(read):

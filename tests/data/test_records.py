@@ -120,7 +120,7 @@ assert example["num_frames"] == 16 == len(example["timestamps"])
 if "frames" in example:
     assert len(example["frames"]) == 16 and example["frames"][0].shape == (48, 64, 3)
 else:
-    assert example["video"][4:8] == b"ftyp" and example["keyframes"].tolist() == [0, 5, 10, 15]
+    assert example["video"][4:8] == b"ftyp" and example["keyframes"][0] == 0
 assert "tensorflow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
