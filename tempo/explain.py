@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tempo.data import device_ops, flow_sampling, pipeline, sampling
+from tempo.data import device_ops, flow_sampling, pipeline, sampling, specs
 from tempo.errors import InputError
 from tempo.recipe import EvalSettings, Recipe
 from tempo.types import ClipSpec, FlowSpec
@@ -60,14 +60,15 @@ class Video:
 
 
 def imagine(recipe: Recipe, seconds: float = 10.0, fps: float = 0.0) -> Video:
-    """A video at `fps`; if that is 0, at the median rate of the records, or at 25 without any."""
+    """A video at `fps`; if that is 0, at the rate of the records, of the dataset's name, or at 25."""
     if fps:
         return Video(seconds, fps)
     folder = recipe.data.dir
     try:
         split = pipeline.open_records(folder).split(recipe.data.train_split)
     except InputError:
-        return Video(seconds, DEFAULT_FPS, f"assumed: no records to be read in {folder!r}")
+        rate = specs.lookup(recipe.data.name).fps or DEFAULT_FPS
+        return Video(seconds, rate, f"assumed: no records to be read in {folder!r}")
     # A thousand videos from all over the split.
     rows = np.linspace(0, len(split) - 1, min(len(split), 1000)).astype(int)
     rates = [split.manifest[int(row)]["fps"] for row in rows]

@@ -154,6 +154,7 @@ def test_the_rate_of_the_records_is_found(tmp_path):
 def test_without_records_a_rate_is_assumed(tmp_path):
     video = explain.imagine(make(tmp_path / "none"))
     assert video.num_frames == 250 and "assumed: no records to be read in" in video.source
+    assert explain.imagine(make(data={"dir": "none", "name": "ssv2"})).fps == 12
 
 
 @pytest.mark.parametrize(("seconds", "fps"), [(0, 25), (10, -1), (float("nan"), 25), (10, 1e6)])
