@@ -5,7 +5,6 @@ full disk.
 """
 
 import argparse
-import collections
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -41,11 +40,8 @@ def _summary(report, is_check: bool) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in report.splits.items())
     done = " checked, no records made" if is_check else ""
     lines = [f"{report.out_dir}{done}: {report.num_accepted} videos accepted ({splits})"]
-    reasons = collections.Counter(
-        row["reason"].split(":")[0].split("@")[0] for row in report.rejected
-    )
-    if reasons:
-        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    if report.num_rejected:
+        listed = ", ".join(f"{count} {reason}" for reason, count in report.reasons.items())
         lines.append(f"{report.num_rejected} refused: {listed}; see {report.details}")
     return "\n".join(lines)
 

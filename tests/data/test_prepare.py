@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tempo import prepare
-from tempo.data import pipeline
+from tempo.data import pipeline, specs
 
 
 def run(capsys, *args):
@@ -65,6 +65,60 @@ def test_bad_input_is_status_2_and_one_line(tmp_path, capsys):
 def test_a_split_that_is_not_there(ucf_tree, tmp_path, capsys):
     status, said = run(capsys, "--videos", ucf_tree, "--out", tmp_path / "out", "--split-number", 3)
     assert status == 2 and "--split-number can be 1" in said.err
+
+
+@pytest.fixture
+def listed(tmp_path, tiny):
+    """Videos without folders of classes, and lists that name them: the arguments."""
+    for i in range(12):
+        tiny.write_video(tmp_path / "videos" / f"v{i:02d}.mp4", 12, tint=i)
+    rows = [f"v{i:02d}.mp4 {i % 3}\n" for i in range(12)]
+    (tmp_path / "train.txt").write_text("".join(rows[:9]))
+    (tmp_path / "held_out.txt").write_text("".join(rows[9:]))
+    (tmp_path / "classes.txt").write_text("jump\nrun\nwalk\nnever\n")
+    lists = [tmp_path / "train.txt", f"val={tmp_path / 'held_out.txt'}"]
+    named = ("--dataset", "mmaction_videos", "--videos", tmp_path / "videos")
+    return (*named, "--annotations", *lists, "--classes", tmp_path / "classes.txt")
+
+
+def test_a_dataset_by_its_lists(listed, tmp_path, capsys):
+    status, said = run(capsys, *listed, "--out", tmp_path / "out")
+    assert status == 0 and "12 videos accepted (train 9, val 3)" in said.out
+    records = pipeline.open_records(tmp_path / "out")
+    assert records.class_names == ("jump", "run", "walk", "never")
+    assert records.split("val").labels.tolist() == [0, 1, 2]
+    assert records.split("train").labels.tolist() == [0, 1, 2] * 3
+
+
+def test_a_few_videos_of_each_class(listed, tmp_path, capsys):
+    status, said = run(capsys, *listed, "--out", tmp_path / "out", "--limit", 3)
+    assert status == 0 and "6 videos accepted (train 3, val 3)" in said.out
+    assert pipeline.open_records(tmp_path / "out").split("train").labels.tolist() == [0, 1, 2]
+
+
+def test_videos_that_are_not_there(listed, tmp_path, capsys):
+    (tmp_path / "videos" / "v01.mp4").unlink()
+    status, said = run(capsys, *listed, "--out", tmp_path / "out")
+    assert status == 2 and "v01.mp4" in said.err and "--allow-missing" in said.err
+    assert not (tmp_path / "out").exists()
+    status, said = run(capsys, *listed, "--out", tmp_path / "out", "--allow-missing")
+    assert status == 1 and "1 refused: 1 missing_file; see" in said.out
+    assert len(pipeline.open_records(tmp_path / "out").split("train")) == 8
+
+
+def test_the_table_of_datasets(capsys):
+    with pytest.raises(SystemExit) as error:
+        prepare.main(["--list-datasets"])
+    said = capsys.readouterr().out
+    assert error.value.code == 0
+    starts = [line.split()[0] for line in said.splitlines() if line[:1].strip()]
+    assert starts[1:] == list(specs.DATASETS)
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_a_dataset_that_nobody_knows(tmp_path, capsys):
+    status, said = run(capsys, "--videos", tmp_path, "--out", "o", "--dataset", "kinetics40")
+    assert status == 2 and "Did you mean 'kinetics400'?" in said.err
 
 
 def test_a_mistyped_flag(capsys):

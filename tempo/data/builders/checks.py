@@ -30,30 +30,32 @@ def write(
       the content of `check.json`.
     """
     splits: dict[str, collections.Counter] = {}
-    reasons: collections.Counter = collections.Counter()
+    refused = list(refused)
     with files.replacing(os.path.join(out_dir, VERDICTS_FILE), "wb") as f:
         for row in accepted:
             splits.setdefault(row["split"], collections.Counter())["accepted"] += 1
             _write_row(f, {"verdict": "accepted", "reason": "", **row})
         for row in refused:
             splits.setdefault(row["split"], collections.Counter())["refused"] += 1
-            reasons[reason_word(row["reason"])] += 1
             place = {"id": row["id"], "split": row["split"], "path": row["source"]}
             _write_row(f, {"verdict": "refused", "reason": row["reason"], **place})
     summary = {
         **about,
         "num_accepted": sum(s["accepted"] for s in splits.values()),
         "num_refused": sum(s["refused"] for s in splits.values()),
-        "reasons": dict(reasons.most_common()),
+        "reasons": count_reasons(refused),
         "splits": {k: {v: s[v] for v in ("accepted", "refused")} for k, s in splits.items()},
     }
     files.write_json(os.path.join(out_dir, SUMMARY_FILE), summary)
     return summary
 
 
-def reason_word(reason: str) -> str:
-    """A reason without its place and numbers: `truncated` of `truncated:35/90`."""
-    return reason.split(":")[0].split("@")[0]
+def count_reasons(refused: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    """How many were refused for each reason, most frequent first; `truncated:35/90` is one of
+    `truncated`.
+    """
+    words = (row["reason"].split(":")[0].split("@")[0] for row in refused)
+    return dict(collections.Counter(words).most_common())
 
 
 def _write_row(f, row: Mapping[str, Any]) -> None:

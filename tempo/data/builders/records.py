@@ -49,6 +49,11 @@ class BuildReport:
     manifest_sha256: str
     details: str
 
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many videos were refused for each reason, without places and numbers."""
+        return checks.count_reasons(self.rejected)
+
 
 def build(
     videos_dir: str | os.PathLike,
