@@ -60,7 +60,7 @@ class Video:
 
 
 def imagine(recipe: Recipe, seconds: float = 10.0, fps: float = 0.0) -> Video:
-    """A video at `fps`; if that is 0, at the rate of the records, of the dataset's name, or at 25."""
+    """A video at `fps`; if that is 0, at the rate of the records, of the dataset, or at 25."""
     if fps:
         return Video(seconds, fps)
     folder = recipe.data.dir
