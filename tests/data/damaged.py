@@ -29,7 +29,8 @@ class Case:
       name: of the file; what was done to it comes first.
       is_whole: nothing is missing: it must be accepted, with all of its frames.
       num_frames: that the file had before it was damaged.
-      bits_changed: damage that a decoder may not notice: pictures may be wrong, too.
+      bits_changed: damage that a decoder may not notice: pictures may be wrong, too. A file
+        without its head may begin in the middle of one.
     """
 
     name: str
@@ -112,7 +113,7 @@ DAMAGES = (
     cut, cut_tail, cut_head, flip_bits, flip_header, flip_tail, zero_piece, drop_piece,
     repeat_piece, swap_pieces, insert_noise, append_noise, append_itself,
 )  # fmt: skip
-_KEEP_PICTURES = (cut, cut_tail, cut_head, append_noise, append_itself)
+_KEEP_PICTURES = (cut, cut_tail, append_noise, append_itself)
 
 
 def write(folder, write_video, count=300, seed=0):
