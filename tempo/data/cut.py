@@ -6,6 +6,7 @@ new file decodes to is compared with the part, so its index names exactly the pa
 
 import dataclasses
 import io
+import itertools
 import os
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from tempo.data.video_file import RefusedVideoError
 
 # Tried in this order; the first that takes the codec and gives back the same pictures stays.
 _CONTAINERS = ("mp4", "matroska", "avi")
+_MAX_REORDERED = 16  # frames; of H.264 and HEVC, and more than others
 
 
 def scan_encoded(
@@ -75,25 +77,55 @@ def _remux(path, span: Span, container_name: str) -> bytes:
     with video_file.open_video(path) as source, av.open(file, "w", container_name) as out:
         stream = video_file.video_stream(source)
         copy = out.add_stream_from_template(stream, opaque=True)
-        if span.seek is not None:
-            source.seek(span.seek, stream=stream, backward=True)
-        packets = source.demux(stream)
-        begun, base = span.seek is None, None
-        while (packet := video_file.next_packet(packets)) is not None and packet.size:
-            begun = begun or (packet.is_keyframe and packet.pts is not None)
-            if not begun:
-                continue
-            time = packet.pts if packet.dts is None else packet.dts
-            if time is None:
-                raise ValueError("a packet without times")
-            if span.end is not None and time >= span.end:
-                break  # no picture is shown before it is decoded: all from here on are behind
-            base = time if base is None else base
-            packet.pts = None if packet.pts is None else packet.pts - base
-            packet.dts = None if packet.dts is None else packet.dts - base
+        packets = _packets(source, stream, span)
+        times = _decode_times([(packet.pts, packet.dts) for packet in packets])
+        for packet, dts in zip(packets, times, strict=True):
+            packet.pts = None if packet.pts is None else packet.pts - times[0]
+            packet.dts = dts - times[0]
             packet.stream = copy
             out.mux(packet)
     return file.getvalue()
+
+
+def _packets(source, stream, span: Span) -> list:
+    """All packets that the pictures of a span need."""
+    if span.seek is not None:
+        source.seek(span.seek, stream=stream, backward=True)
+    found = []
+    packets = source.demux(stream)
+    while (packet := video_file.next_packet(packets)) is not None and packet.size:
+        if not found and span.seek is not None and not _begins(packet):
+            continue
+        if span.end is not None:
+            # No picture is shown before it is decoded, nor much before its turn.
+            time = packet.dts
+            if time is None and packet.pts is not None:
+                time = packet.pts - _MAX_REORDERED * span.step
+            if time is not None and time >= span.end:
+                break
+        found.append(packet)
+    return found
+
+
+def _begins(packet) -> bool:
+    return packet.is_keyframe and packet.pts is not None
+
+
+def _decode_times(times: list[tuple[int | None, int | None]]) -> list[int]:
+    """Decoding times of packets by their (pts, dts), made up where they are missing or do not rise.
+
+    Raises:
+      ValueError: there are no times to make them of.
+    """
+    dts = [dts for _, dts in times]
+    if None not in dts and all(a < b for a, b in itertools.pairwise(dts)):
+        return dts
+    shown = [pts for pts, _ in times]
+    if None in shown or not shown:
+        raise ValueError("packets without times")
+    ordered = sorted(shown)
+    ahead = max(turn - pts for turn, pts in zip(ordered, shown, strict=True))
+    return [turn - ahead for turn in ordered]
 
 
 def _index(data: bytes, sums: list[int], rotation: int) -> seeks.FrameIndex | None:

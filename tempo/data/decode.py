@@ -8,14 +8,13 @@ reader gives `FrameIndex.from_features(...)` and the bytes to `decode_frames`.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import av
 import numpy as np
 
 from tempo.data import scratch, seeks, video_file
 from tempo.data.cut import cut, scan_encoded
-from tempo.data.packets import PacketTable
+from tempo.data.packets import PacketTable, Parts
 from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
 from tempo.data.seeks import FEATURES, FrameIndex
 from tempo.data.video_file import RefusedVideoError, read_file
@@ -35,7 +34,9 @@ __all__ = [
 ]
 
 
-def decode_frames(data: bytes | memoryview, index: FrameIndex, wanted: Sequence[int]) -> np.ndarray:
+def decode_frames(
+    data: bytes | memoryview | Parts, index: FrameIndex, wanted: Sequence[int]
+) -> np.ndarray:
     """The upright RGB frames `wanted` of an encoded video, uint8 [n,H,W,3].
 
     Decodes from the last key frame before a wanted frame wherever that skips something, converts
@@ -43,8 +44,7 @@ def decode_frames(data: bytes | memoryview, index: FrameIndex, wanted: Sequence[
     `tempo.data.scratch`.
 
     Args:
-      data: the file's bytes; where the index has a table of packets, an object that reads parts of
-        them will do: `read(start, stop)`.
+      data: the file's bytes; to be read in parts only where the index has a table of packets.
       index: made by `scan_encoded`, or by `scan_video(..., check_seeks=True)` for these bytes.
       wanted: frame numbers, strictly increasing.
 

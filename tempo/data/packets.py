@@ -13,7 +13,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -26,6 +26,13 @@ _HEADER_BYTES = 64
 _COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
 _NONE = -1
 _COLUMNS = 5
+
+
+class Parts(Protocol):
+    """Bytes that are read in parts, as `tempo.data.example_proto.Part`."""
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes `start` to `stop`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +55,13 @@ class PacketTable:
         """Of what a record holds."""
         return cls(bytes(codec), np.frombuffer(rows, "<i4").reshape(-1, _COLUMNS))
 
-    def frames(self, data: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def frames(
+        self, data: bytes | memoryview | Parts, wanted: Sequence[int]
+    ) -> Iterator[tuple[int, Any]]:
         """(number, frame) of each wanted frame, not always in order.
 
         Args:
-          data: the file's bytes, or an object that reads parts of them: `read(start, stop)`.
+          data: the file's bytes.
           wanted: frame numbers, strictly increasing.
 
         Raises:
@@ -225,7 +234,9 @@ def _refreshed(context, about: Mapping):
     return context
 
 
-def _read(data: Any, rows: Sequence[Sequence[int]]) -> list[tuple[int, int, memoryview]]:
+def _read(
+    data: bytes | memoryview | Parts, rows: Sequence[Sequence[int]]
+) -> list[tuple[int, int, memoryview]]:
     """(frame number, first whole frame, bytes) of neighbouring packets, in one read."""
     start = min(row[0] for row in rows)
     stop = max(row[0] + row[1] for row in rows)
