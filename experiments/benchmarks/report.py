@@ -32,6 +32,11 @@ def environment(*, with_devices: bool = True) -> dict[str, Any]:
 def emit(row: dict[str, Any], out: str | None = None) -> None:
     """Prints `row` as indented JSON; with `out`, also appends it to that file as one line."""
     print(json.dumps(row, indent=2), flush=True)
+    append(row, out)
+
+
+def append(row: dict[str, Any], out: str | None) -> None:
+    """Appends `row` to the file `out` as one line of JSON; does nothing without one."""
     if out:
         path = pathlib.Path(out)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ _MAX_OPEN_FILES = 128
 class Record:
     """The bytes of one record, read when asked for."""
 
-    def __init__(self, file: "_File", start: int, size: int, head: memoryview):
+    def __init__(self, file: "ShardFile", start: int, size: int, head: memoryview):
         self._file = file
         self._start = start
         self.size = size
@@ -82,16 +82,16 @@ class ShardFiles:
         first = int(self._ends[number - 1]) if number else 0
         return self._opened(number).record(row - first)
 
-    def _open(self, number: int) -> "_File":
-        file = _File(self._paths[number])
+    def _open(self, number: int) -> "ShardFile":
+        file = ShardFile(self._paths[number])
         first = int(self._ends[number - 1]) if number else 0
         if len(file) != self._ends[number] - first:
             raise ValueError(f"{self._paths[number]!r} has {len(file)} records")
         return file
 
 
-class _File:
-    """One open file."""
+class ShardFile:
+    """One open file: its number of records, and each."""
 
     def __init__(self, path: str):
         self._path = path
