@@ -290,6 +290,26 @@ def test_an_unfinished_build_with_other_settings_starts_over(ucf_tree, tmp_path,
     assert split[0].decode([0]).shape == (1, 24, 32, 3)
 
 
+def test_shards_that_were_moved_are_renamed_when_their_number_changes(
+    own_tree, ucf_tree, tmp_path, monkeypatch
+):
+    """Stopped after the move; then a broken video is mended, and its shard is one more."""
+    from tempo.data.builders import features
+
+    place = "videos/Class0/v_train_03.mp4"
+    (own_tree / place).write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "write", None)
+        with pytest.raises(TypeError):
+            build(own_tree, tmp_path / "out", num_shards=10)
+    (own_tree / place).write_bytes((ucf_tree / place).read_bytes())
+    report = build(own_tree, tmp_path / "out", num_shards=10)
+    assert (report.num_accepted, report.num_reused) == (15, 14)
+    build(ucf_tree, tmp_path / "whole", num_shards=10)
+    assert raw_records(tmp_path / "out") == raw_records(tmp_path / "whole")
+    assert len(pipeline.open_records(tmp_path / "out").split("train")) == 10
+
+
 def test_two_builders_of_one_dataset_wait_for_each_other(ucf_tree, tmp_path):
     code = f"""
 from tempo.data.builders import records

@@ -318,3 +318,33 @@ def test_a_file_that_may_not_be_read_is_refused(build, tmp_path, long_video, mon
 def test_a_name_that_is_no_text(build):
     with pytest.raises(InputError, match="is not UTF-8; rename the file"):
         build({"train": [manifest.Source("a\udcff.mp4", "a\udcff.mp4", 0)]})
+
+
+def test_a_large_file_is_decoded_from_disk_with_the_same_result(
+    build, tmp_path, long_video, monkeypatch
+):
+    from tempo.data import decode
+    from tempo.data.builders import examples
+
+    reports = [build({"train": labelled([0])}, "in_memory")]
+    monkeypatch.setattr(examples, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(decode, "read_file", None)
+    reports.append(build({"train": labelled([0])}, "from_disk"))
+    assert reports[0].manifest_sha256 == reports[1].manifest_sha256
+    name = "videos-train.array_record-00000-of-00001"
+    a, b = ((tmp_path / out / name).read_bytes() for out in ("in_memory", "from_disk"))
+    assert a == b
+
+
+def test_tfds_reads_flow_without_tensorflow(build, tmp_path, long_video):
+    build({"train": labelled([2])}, flow={"name": "dis"})
+    code = f"""
+import sys
+import tensorflow_datasets as tfds
+example = tfds.builder_from_directory({str(tmp_path / "out")!r}).as_data_source("train")[0]
+assert example["label"] == 2 and len(example["frames"]) == 40
+assert len(example["flow_x"]) == len(example["flow_y"]) == 39
+assert example["flow_x"][0].shape == (48, 64, 1)
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
