@@ -9,7 +9,6 @@ all the pictures of the demuxer's decode.
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,26 +55,20 @@ class PacketTable:
         return cls(bytes(codec), np.frombuffer(rows, "<i4").reshape(-1, _COLUMNS))
 
     def frames(
-        self, data: bytes | memoryview | Parts, wanted: Sequence[int]
+        self, data: bytes | memoryview | Parts, wanted: Sequence[int], *, joins: bool = True
     ) -> Iterator[tuple[int, Any]]:
         """(number, frame) of each wanted frame, not always in order.
 
         Args:
           data: the file's bytes.
           wanted: frame numbers, strictly increasing.
+          joins: do not begin again at a key frame where no packet is left out before it.
 
         Raises:
           RefusedVideoError: a frame could not be decoded.
         """
         about, context = _described(self.codec), None
-        places = self.places[np.asarray(wanted, np.int64)].tolist()
-        begins = self.rows[self.keys, 3]
-        runs = self.keys[np.searchsorted(begins, wanted, "right") - 1].tolist()
-        for start, group in itertools.groupby(
-            zip(runs, places, wanted, strict=True), lambda g: g[0]
-        ):
-            group = list(group)
-            end, missing = max(g[1] for g in group), {int(g[2]) for g in group}
+        for start, end, missing in self._runs(wanted, joins):
             packets = _read(data, self.rows[start : end + 1].tolist())
             for skips in (True, False) if about["skips"] else (False,):
                 # A decoder that guesses the order of pictures may lose one as others are skipped.
@@ -87,6 +80,20 @@ class PacketTable:
                     yield frame.pts, frame
             if missing:
                 raise RefusedVideoError(f"decode_error@{min(missing)}")
+
+    def _runs(self, wanted: Sequence[int], joins: bool) -> list[tuple[int, int, set[int]]]:
+        """(first row, last row, wanted frames) of rows to be decoded one after the other."""
+        places = self.places[np.asarray(wanted, np.int64)].tolist()
+        begins = np.searchsorted(self.rows[self.keys, 3], wanted, "right") - 1
+        runs = []
+        for start, place, number in zip(self.keys[begins].tolist(), places, wanted, strict=True):
+            if runs and (start == runs[-1][0] or (joins and start <= runs[-1][1] + 1)):
+                first, last, numbers = runs[-1]
+                numbers.add(int(number))
+                runs[-1] = first, max(last, place), numbers
+            else:
+                runs.append((start, place, {int(number)}))
+        return runs
 
     @functools.cached_property
     def places(self) -> np.ndarray:
@@ -153,7 +160,7 @@ def _gives(table: PacketTable, data: bytes, wanted: Sequence[int], sums: Sequenc
     try:
         found = [
             video_file.checksum(frame, reformatter) == sums[number]
-            for number, frame in table.frames(data, wanted)
+            for number, frame in table.frames(data, wanted, joins=False)
         ]
     except (RefusedVideoError, av.FFmpegError, ValueError):
         return False

@@ -123,10 +123,10 @@ def test_a_key_frame_that_is_none_is_not_kept(read, monkeypatch):
 
 
 class Spy:
-    """A decoder that counts its packets and frames."""
+    """A decoder that counts its packets, frames and flushes."""
 
     def __init__(self, context):
-        self.__dict__.update(context=context, sizes=[], num_frames=0)
+        self.__dict__.update(context=context, sizes=[], num_frames=0, num_flushes=0)
 
     def __getattr__(self, name):
         return getattr(self.context, name)
@@ -139,6 +139,10 @@ class Spy:
         self.sizes.extend([packet.size] if packet else [])
         self.__dict__["num_frames"] += len(frames)
         return frames
+
+    def flush_buffers(self):
+        self.__dict__["num_flushes"] += 1
+        self.context.flush_buffers()
 
 
 @pytest.fixture
@@ -162,6 +166,19 @@ def test_only_packets_from_the_key_frame_on_are_decoded(read, spies):
     (spy,) = spies
     rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows
     assert spy.sizes == [*rows[10:13, 1], *rows[25:28, 1]]
+
+
+def test_neighbouring_key_frames_are_one_read(read, spies):
+    data, index, frames = read("v.mp4", gop=5)
+    spies.clear()
+    np.testing.assert_array_equal(
+        decode.decode_frames(data, index, [3, 4, 9, 11]), frames[[3, 4, 9, 11]]
+    )
+    (spy,) = spies
+    rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows
+    assert spy.sizes == [*rows[:12, 1]] and spy.num_flushes == 0
+    decode.decode_frames(data, index, [3, 9])  # packet 4 is left out between them
+    assert spies[1].num_flushes == 1
 
 
 def test_pictures_that_nothing_refers_to_are_passed_over(read, spies):
