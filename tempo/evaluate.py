@@ -69,6 +69,7 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
             mesh=exp.mesh,
             clip=r.clip,
             view=settings.view,
+            extra_frames=exp.extra_frames,
             split=settings.split,
             every_epochs=settings.every_epochs,
             batch_size=settings.batch_size or like_training,

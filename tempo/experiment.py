@@ -55,11 +55,17 @@ class Experiment:
         """`[T,H,W,C]` of a training clip."""
         return _clip_shape(self.recipe)
 
+    @property
+    def extra_frames(self) -> int:
+        """Frames read beyond T, which the device ops use up."""
+        return device_ops.extra_frames(self.recipe.input.device_ops)
+
     def checkpoint_info(self) -> dict[str, Any]:
         """What is stored beside the arrays of a checkpoint."""
         return {
             "config": self.config,
             "class_names": list(self.records.class_names),
+            "label_groups": dict(self.records.label_groups),
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
             "device_ops": list(device_ops.without_augmentation(self.recipe.input.device_ops)),
@@ -76,26 +82,22 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     r = recipe.from_config(tree)
     mesh = sharding.make_mesh(**r.mesh)
-    spec = specs.lookup(r.data.name)
+    specs.lookup(r.data.name)
     ops = host_ops.create(r.input.host_ops, r.input.size_px)
     device_ops.create(r.input.device_ops, 2)
-    if not spec.is_mirror_safe:
-        _refuse_mirroring(r, ops)
     # Built and traced here too, so that what does not fit is found before the data are made.
     models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
+    _check_mirroring(r, ops, r.data.name)
     records = embedded.open_or_make(r.data.dir, r.data.generate)
-    if spec.num_classes not in (0, records.num_classes):
-        raise InputError(
-            f"The records in {r.data.dir!r} have {records.num_classes} classes, but {r.data.name} "
-            f"has {spec.num_classes}; set config.data.name to what they are, or to 'folder'."
-        )
+    _check_mirroring(r, ops, records.dataset)
+    _check_labels(r.data, records)
     return Experiment(
         config=tree,
         recipe=r,
         mesh=mesh,
         records=records,
         model=models.create(records.num_classes, **r.model),
-        task=tasks.create(spec.label_kind, records.num_classes, **r.loss),
+        task=tasks.create(records.label_kind, records.num_classes, records.label_groups, **r.loss),
     )
 
 
@@ -103,14 +105,37 @@ def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
     return (r.clip.num_frames, r.input.size_px, r.input.size_px, 3)
 
 
-def _refuse_mirroring(r: recipe.Recipe, ops: Sequence[Any]) -> None:
-    """Raises `InputError` if clips would be mirrored, which can change their class here."""
-    places = [f"config.eval.{name}.crop" for name, e in r.eval.items() if e.view.crop == "ten"]
+def _check_labels(data: recipe.DataSettings, records: pipeline.Records) -> None:
+    """Raises `InputError` if the records are not of the dataset that the config names."""
+    spec = specs.lookup(data.name)
+    if data.name == "folder":
+        return
+    remedy = "set config.data.name to what they are, or to 'folder'"
+    if spec.num_classes not in (0, records.num_classes):
+        raise InputError(
+            f"The records in {data.dir!r} have {records.num_classes} classes, but {data.name} "
+            f"has {spec.num_classes}; {remedy}."
+        )
+    if spec.label_kind != records.label_kind:
+        raise InputError(
+            f"The records in {data.dir!r} have {records.label_kind} labels, but {data.name} has "
+            f"{spec.label_kind} ones; {remedy}."
+        )
+
+
+def _check_mirroring(r: recipe.Recipe, ops: Sequence[Any], dataset: str) -> None:
+    """Raises `InputError` if clips would be mirrored where nothing says what class they then are.
+
+    Datasets whose records say it (`Records.mirror_labels`) may be mirrored: labels follow.
+    """
+    if specs.lookup(dataset).is_mirror_safe:
+        return
+    places = [f"config.eval.{name}.crop" for name, e in r.eval.items() if any(e.view.mirrored)]
     if any(isinstance(op, host_ops.Flip) for op in ops):
         places.append("config.input.host_ops")
     if places:
         raise InputError(
-            f"{' and '.join(places)} would mirror videos, but a mirrored video of {r.data.name} "
+            f"{' and '.join(places)} would mirror videos, but a mirrored video of {dataset} "
             "can belong to another class; leave out `flip` and the `ten` crop."
         )
 
@@ -158,13 +183,18 @@ def num_steps(experiment: Experiment) -> tuple[int, int]:
             f"model.norm_groups={groups} does not divide the {r.batch_size // accumulate} clips "
             f"of a forward pass (batch_size={r.batch_size}, accumulate_steps={accumulate})."
         )
+    per_video = r.input.clips_per_video
+    if per_video < 1 or r.batch_size % per_video:
+        raise InputError(
+            f"input.clips_per_video={per_video} does not divide batch_size={r.batch_size}."
+        )
     videos = len(experiment.records.split(r.data.train_split))
-    if videos < r.batch_size:
+    if videos < r.batch_size // per_video:
         raise InputError(
             f"batch_size={r.batch_size} is more than the {videos} videos of split "
-            f"{r.data.train_split!r}; use at most {videos}."
+            f"{r.data.train_split!r}; use at most {videos * per_video}."
         )
-    steps_per_epoch = videos // r.batch_size
+    steps_per_epoch = pipeline.steps_per_epoch(videos, r.batch_size, per_video)
     return steps_per_epoch, max(round(r.total_epochs * steps_per_epoch), 1)
 
 

@@ -38,7 +38,8 @@ class DataSettings:
 
     Attributes:
       dir: folder written by `python -m tempo.prepare`.
-      name: row of `tempo.data.specs.DATASETS`; it knows the label kind.
+      name: row of `tempo.data.specs.DATASETS` that the records must fit; `folder` takes them as
+        they are.
       train_split: trained on.
       num_workers: reading threads or processes; 0 reads in the loop itself.
       worker_kind: `thread` (decoding releases the GIL) or `process`.
@@ -63,10 +64,13 @@ class InputSettings:
       host_ops: rows of `tempo.data.host_ops.OPS` with their arguments, in order: crops and flips of
         uint8 clips.
       device_ops: rows of `tempo.data.device_ops.OPS`, run inside the compiled step; evaluation
-        runs the `normalize` rows only.
+        runs the `normalize` and `residual` rows only.
+      clips_per_video: clips of each video in a training batch (repeated augmentation,
+        arXiv 1901.09335): its frames are decoded once for all of them.
     """
 
     size_px: int = 224
+    clips_per_video: int = 1
     host_ops: tuple[Op, ...] = ("random_resized_crop", "flip")
     device_ops: tuple[Op, ...] = ("normalize",)
 

@@ -12,7 +12,7 @@ import optax
 from tempo import evaluate, experiment, optim, sharding
 from tempo import state as states
 from tempo.checkpoint import Checkpoints
-from tempo.data import device_ops, pipeline
+from tempo.data import device_ops, pipeline, profile
 from tempo.errors import InputError, NonFiniteError
 from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
@@ -161,23 +161,54 @@ def _loop(
     return state, rows
 
 
-def _batches(exp: Experiment, start: int, total_steps: int) -> Any:
+def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> str:
+    """What the training input of a config costs, and what to change; trains nothing.
+
+    Args:
+      config: see `tempo.recipe`.
+      seconds: of each of the measurements, of which there are about five.
+
+    Raises:
+      InputError: a config or dataset that cannot be used.
+    """
+    exp = experiment.create(config)
+    experiment.num_steps(exp)
+    r = exp.recipe
+
+    def open_batches(num_threads: int) -> pipeline.Batches:
+        return _batches(exp, 0, None, num_workers=num_threads, worker_kind="thread")
+
+    return profile.report(
+        profile.measure(open_batches, seconds=seconds),
+        kind=exp.records.kind,
+        short_side_px=exp.records.short_side_px,
+        size_px=r.input.size_px,
+        num_workers=r.data.num_workers,
+    )
+
+
+def _batches(
+    exp: Experiment, start: int, total_steps: int | None, **changed: Any
+) -> pipeline.Batches:
+    """Training batches of this process; `changed` are arguments of `pipeline.train_batches`."""
     r = exp.recipe
     process_index, process_count = sharding.process_slot(exp.mesh)
-    return pipeline.train_batches(
-        exp.records.split(r.data.train_split),
-        clip=r.clip,
-        batch_size=r.batch_size,
-        size_px=r.input.size_px,
-        host_ops=r.input.host_ops,
-        seed=r.seed,
-        start_step=start,
-        num_steps=total_steps,
-        num_workers=r.data.num_workers,
-        worker_kind=r.data.worker_kind,
-        process_index=process_index,
-        process_count=process_count,
-    )
+    settings = {
+        "clip": r.clip,
+        "batch_size": r.batch_size,
+        "size_px": r.input.size_px,
+        "host_ops": r.input.host_ops,
+        "extra_frames": exp.extra_frames,
+        "clips_per_video": r.input.clips_per_video,
+        "seed": r.seed,
+        "start_step": start,
+        "num_steps": total_steps,
+        "num_workers": r.data.num_workers,
+        "worker_kind": r.data.worker_kind,
+        "process_index": process_index,
+        "process_count": process_count,
+    }
+    return pipeline.train_batches(exp.records.split(r.data.train_split), **(settings | changed))
 
 
 def make_step(

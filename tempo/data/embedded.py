@@ -36,18 +36,32 @@ def open_or_make(data_dir: str, generate: Mapping[str, Any]) -> pipeline.Records
     return pipeline.open_records(data_dir)
 
 
-def make(data_dir: str, *, kind: str = "frames", short_side_px: int = 0, **tempobench: Any) -> None:
+def make(
+    data_dir: str,
+    *,
+    config: str = "pairs",
+    kind: str = "frames",
+    short_side_px: int = 0,
+    **tempobench: Any,
+) -> None:
     """Renders TempoBench and builds its records; leaves alone what is there already.
 
     Args:
       data_dir: of the records.
+      config: of TempoBench.
       kind: of the records.
       short_side_px: of the stored frames; 0 keeps their size.
-      **tempobench: arguments of `tempo.data.synthetic.write_tempobench`.
+      **tempobench: other arguments of `tempo.data.synthetic.write_tempobench`.
     """
     videos_dir = _videos_dir(data_dir)
-    synthetic.write_tempobench(videos_dir, **tempobench)
-    builder.build(videos_dir, data_dir, kind=kind, short_side_px=short_side_px)
+    synthetic.write_tempobench(videos_dir, config=config, **tempobench)
+    builder.build(
+        videos_dir,
+        data_dir,
+        dataset=f"tempobench_{config}",
+        kind=kind,
+        short_side_px=short_side_px,
+    )
 
 
 def _videos_dir(data_dir: str) -> str:

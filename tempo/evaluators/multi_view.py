@@ -51,6 +51,7 @@ class MultiView:
         mesh: Mesh,
         clip: ClipSpec,
         view: ViewSpec,
+        extra_frames: int,
         split: str,
         every_epochs: float,
         batch_size: int,
@@ -69,6 +70,7 @@ class MultiView:
           mesh: over all devices.
           clip: frames of a clip.
           view: views of a video and how they are averaged.
+          extra_frames: read beyond a clip's T, for `predict` to use up.
           split: of the records.
           every_epochs: interval during training; 0 is at the end only.
           batch_size: videos per batch over all devices.
@@ -92,6 +94,7 @@ class MultiView:
         self._gather = jax.jit(lambda tree: tree, out_shardings=sharding.replicated(mesh))
         self._clip = clip
         self._view = view
+        self._extra_frames = extra_frames
         self._every_epochs = every_epochs
         self._batch_size = batch_size
         self._num_workers = num_workers
@@ -211,12 +214,14 @@ class MultiView:
 
         def fetched():
             *facts, views = pending
-            return *(np.asarray(fact) for fact in facts), np.stack(jax.device_get(views), axis=1)
+            logits = [self._unmirrored(v, scores) for v, scores in enumerate(jax.device_get(views))]
+            return *(np.asarray(fact) for fact in facts), np.stack(logits, axis=1)
 
         with pipeline.eval_batches(
             self._split,
             clip=self._clip,
             view=self._view,
+            extra_frames=self._extra_frames,
             batch_size=self._batch_size,
             num_workers=self._num_workers,
             worker_kind=self._worker_kind,
@@ -247,6 +252,13 @@ class MultiView:
                 pending = (facts["index"], facts["label"], facts["mask"], views)
         if pending is not None:
             yield fetched()
+
+    def _unmirrored(self, view: int, logits: np.ndarray) -> np.ndarray:
+        """Logits `[b,K]` of a view for the classes of the video as it was before mirroring."""
+        mirror = self._records.mirror_labels
+        if mirror is None or not self._view.mirrored[view]:
+            return logits
+        return logits[:, mirror]
 
     def _save(self, scores: dict[str, np.ndarray], step: int) -> None:
         path = os.path.join(self._scores_dir, f"{self.name}.npz")

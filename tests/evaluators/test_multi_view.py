@@ -38,6 +38,7 @@ def evaluator(records, tmp_path, batch_size=4, **view):
         mesh=mesh,
         clip=ClipSpec(num_frames=4, stride=2),
         view=ViewSpec(short_side_px=36, size_px=32, **view),
+        extra_frames=0,
         split="test",
         every_epochs=0.0,
         batch_size=batch_size,
