@@ -275,7 +275,8 @@ def _varints(packed: bytes) -> np.ndarray:
     data = np.frombuffer(packed, np.uint8)
     if not data.size:
         return np.zeros(0, np.int64)
-    starts = np.concatenate([[0], np.flatnonzero(data < 0x80)[:-1] + 1])
-    place = np.arange(data.size) - np.repeat(starts, np.diff([*starts, data.size]))
+    ends = np.flatnonzero(data < 0x80) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    place = np.arange(data.size) - np.repeat(starts, ends - starts)
     parts = (data & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
     return np.bitwise_or.reduceat(parts, starts).astype(np.int64)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import simplejpeg
 
 from tempo.data import jpeg
 
@@ -16,6 +17,11 @@ def test_jpeg_round_trip_and_what_is_no_jpeg(tiny):
         jpeg.decode([jpeg.encode(frames[0]), wide])
     with pytest.raises(ValueError):
         jpeg.decode([b"no picture"])
+
+
+def test_colour_is_stored_at_half_size_as_videos_do(tiny):
+    height, width, _, subsampling = simplejpeg.decode_jpeg_header(jpeg.encode(tiny.frame_array(3)))
+    assert (height, width, subsampling) == (48, 64, "420")
 
 
 def test_jpeg_without_simplejpeg_is_nearly_the_same(tiny, monkeypatch):
