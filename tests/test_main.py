@@ -244,6 +244,21 @@ def test_a_record_damaged_on_disk_stops_the_run_and_is_named(records, tmp_path):
     assert re.search(r"v_\w+_g\d+_c\d+.mp4: cannot decode frames: .*damaged", line), line
 
 
+def test_residual_frames_and_several_clips_of_a_video_train_and_evaluate(config, tmp_path):
+    workdir = tmp_path / "run"
+    process = tiny.run(
+        "--config", config, "--workdir", workdir, "--config.input.device_ops=('residual',)",
+        "--config.input.clips_per_video=2", "--config.clip.train_strides=(1,2)",
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    # 24 videos, 4 of them with 2 clips each in a batch of 8: 6 steps an epoch, 4 epochs.
+    assert metric_steps(workdir)[-1] == 24
+    rows = files.read_json(workdir / "results.json")
+    assert [row["num_videos"] for row in rows] == [11, 11]
+    info = checkpoint.load_info(checkpoint.find(workdir))
+    assert info["device_ops"] == ["residual"]
+
+
 def test_describe_prints_size_and_stages():
     process = tiny.run("--describe", "tpn_slowonly_r50")
     assert "91,498,336 parameters" in process.stdout
@@ -277,6 +292,8 @@ def refused(*flags, **kwargs):
         (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the 8 clips"),
         (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be at least 1; got 0"),
         (["--config.schedule.name=cosin"], "Did you mean 'cosine'"),
+        (["--config.input.clips_per_video=3"], "clips_per_video=3 does not divide batch_size=8"),
+        (["--config.data.name=charades"], "have single labels, but charades has multi"),
         (["--config.data.name=tempobench_pairs"], "have 7 classes, but tempobench_pairs has 14"),
         (["--config.eval.multi_view.split=tset"], "Did you mean 'test'"),
         (["--config.input.host_ops=('random_corp',)"], "Did you mean 'random_crop'"),

@@ -1,5 +1,7 @@
 """Every video counts once, whatever the batch; views are averaged as the protocol says."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,3 +108,14 @@ def test_due_by_epochs_and_at_the_end(records, tmp_path):
 def test_batch_that_the_devices_do_not_divide(records, tmp_path):
     with pytest.raises(InputError, match="eval.test.batch_size=6 is not divisible by 4"):
         evaluator(records, tmp_path, batch_size=6)
+
+
+def test_a_mirrored_view_is_scored_for_the_class_that_the_video_was_of(records, tmp_path):
+    _, plain = scores(records, tmp_path, crop="ten")
+    swapped = np.array([1, 0, 2, 3, 4, 6, 5], np.int32)
+    directed = dataclasses.replace(records, mirror_labels=swapped)
+    _, saved = scores(directed, tmp_path, crop="ten")
+    first, last = np.split(plain["view_logits"], 2, axis=1)
+    expected = np.concatenate([first, last[..., swapped]], axis=1)
+    np.testing.assert_array_equal(saved["view_logits"], expected)
+    assert not np.array_equal(saved["view_logits"], plain["view_logits"])
