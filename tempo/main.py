@@ -39,6 +39,12 @@ _EXPLAIN = flags.DEFINE_boolean(
     "Draws which frames of a video the config's clips and views read, and exits.",
 )
 flags.DEFINE_alias("explain-sampling", "explain_sampling")
+_PROFILE = flags.DEFINE_boolean(
+    "profile_input",
+    False,
+    "Measures what every stage and op of the config's training input costs, and exits.",
+)
+flags.DEFINE_alias("profile-input", "profile_input")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "With --explain-sampling: length of the video.")
 _FPS = flags.DEFINE_float(
     "fps", 0.0, "With --explain-sampling: its frame rate; 0 takes that of the records, or 25."
@@ -60,6 +66,8 @@ def main(argv: list[str]) -> int:
         return _describe(_DESCRIBE.value, _CLIP.value, _NUM_CLASSES.value)
     if _EXPLAIN.value:
         return _explain(_config(), _SECONDS.value, _FPS.value)
+    if _PROFILE.value:
+        return _profile(_config())
     evaluating = _MODE.value == "eval"
     if not _WORKDIR.value:
         raise InputError("--workdir is missing: the folder for everything the run writes.")
@@ -123,6 +131,14 @@ def _config() -> ml_collections.ConfigDict | None:
 def _need(config: ml_collections.ConfigDict | None) -> None:
     if config is None:
         raise InputError("--config is missing, for example --config configs/quickstart.py.")
+
+
+def _profile(config: ml_collections.ConfigDict | None) -> int:
+    _need(config)
+    from tempo import train
+
+    print(train.profile_input(config))
+    return 0
 
 
 def _start_processes() -> None:
