@@ -70,12 +70,11 @@ class Setting:
             kind: media.make_records(videos_dir, os.path.join(root, kind), kind)
             for kind in dict.fromkeys((*args.kinds, "frames"))
         }
-        splits = {kind: r.split("train") for kind, r in self.records.items()}
-        self.splits = {kind: media.Repeated(split) for kind, split in splits.items()}
+        self.splits = {kind: r.split("train") for kind, r in self.records.items()}
         self.videos = []
-        for row, about in enumerate(splits["frames"].manifest):
+        for row, about in enumerate(self.splits["frames"].manifest):
             frames_dir = os.path.join(root, "files", f"{row:02d}")
-            input_peer.write_frames(frames_dir, stored_frames(splits["frames"], row))
+            input_peer.write_frames(frames_dir, stored_frames(self.splits["frames"], row))
             path = os.path.join(videos_dir, about["path"])
             self.videos.append(input_peer.Video(path, frames_dir, about["num_frames"]))
 
@@ -179,7 +178,7 @@ def ceiling_round(setting: Setting, clip: ClipSpec, num_threads: int) -> float:
     """Clips' worth of JPEG frames per second, decoded by some threads and nothing else."""
     import simplejpeg
 
-    frames = [bytes(f) for f in stored_frames(setting.records["frames"].split("train"), 0)]
+    frames = [bytes(f) for f in stored_frames(setting.splits["frames"], 0)]
     stop = time.perf_counter() + setting.args.seconds
     counts = [0] * num_threads
 
@@ -232,10 +231,7 @@ def check_same_pixels(setting: Setting, clip: ClipSpec) -> dict[str, float]:
         for reader in input_peer.READERS:
             peer = setting.peer(reader, clip)
             other = np.stack(
-                [
-                    peer.clip(slot, setting.videos[row % len(setting.videos)])
-                    for slot, row in enumerate(batch["index"])
-                ]
+                [peer.clip(slot, setting.videos[row]) for slot, row in enumerate(batch["index"])]
             )
             levels = float(cv2.norm(batch["video"].ravel(), other.ravel(), cv2.NORM_L1))
             found[f"{kind} - {reader}"] = round(levels / other.size, 3)
@@ -338,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", default="thread", choices=pipeline.WORKER_KINDS)
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="measure tempo alone")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each cell in a round")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each cell in a round")
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--out", help="also append the rows to this file")
     return parser

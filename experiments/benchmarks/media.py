@@ -41,28 +41,6 @@ def make_records(videos_dir: str, data_dir: str, kind: str, **settings) -> pipel
     return pipeline.open_records(data_dir)
 
 
-class Repeated:
-    """A split whose few videos appear again and again, as in an epoch of many.
-
-    Shuffling takes grain 16 ms per epoch if that is short: 1 ms a clip with 16 videos, and 0.003 ms
-    with the 9,537 of UCF-101.
-    """
-
-    def __init__(self, split: pipeline.Split, num_videos: int = 4096):
-        self._split = split
-        self._rows = np.arange(num_videos) % len(split)
-        self.name = split.name
-        self.labels = split.labels[self._rows]
-        self.ids = np.asarray(split.ids)[self._rows]
-        self.mirror_labels = None
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, row: int):
-        return self._split[self._rows[row]]
-
-
 def _render(path: str, width: int, height: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     texture, disc = (_texture(rng, 2 * height, 2 * width) for _ in range(2))

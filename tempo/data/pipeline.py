@@ -10,6 +10,7 @@ batch, never what is in it, and a run resumes by starting the stream at its step
 """
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ __all__ = [
 WORKER_KINDS = ("thread", "process")
 # Batches made ahead of the consumer: one ready and one in the making.
 _BATCHES_AHEAD = 2
+# Draws of the order have this in place of a clip's slot in its batch.
+_ORDER = 2**32 - 1
 
 
 def train_batches(
@@ -118,11 +121,47 @@ def train_batches(
         part=_part(batch_size, process_index, process_count),
         num_threads=num_workers if worker_kind == "thread" else 0,
     )
-    # The rows of one batch are an element before anything is read.
-    rows = grain.MapDataset.range(len(split)).seed(seed).shuffle()
-    rows = rows.batch(num_videos, drop_remainder=True).repeat()
-    steps = rows.map_with_index(make_batch)[start_step:num_steps]
-    return Batches(steps, make_batch, num_workers, worker_kind)
+    order = _Order(len(split), num_videos, seed)
+    steps = grain.MapDataset.range(start_step, sys.maxsize if num_steps is None else num_steps)
+    return Batches(steps.map(_Steps(make_batch, order)), make_batch, num_workers, worker_kind)
+
+
+class _Order:
+    """Step -> rows of the split that it shows: every epoch in another order, drawn at its begin.
+
+    grain's shuffle draws row by row and keeps nothing. That costs 0.15 ms a clip together with its
+    batching, and where a split is small far more: 1 ms a clip of 16 videos.
+    """
+
+    def __init__(self, num_videos: int, videos_per_step: int, seed: int):
+        self._num_videos = num_videos
+        self._videos_per_step = videos_per_step
+        self._seed = seed
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_epoch": None}
+
+    def __call__(self, step: int) -> np.ndarray:
+        """int64 [videos_per_step]."""
+        epoch, place = divmod(step, self._num_videos // self._videos_per_step)
+        drawn = self._epoch  # threads may be an epoch apart: each goes on with what it has seen
+        if drawn is None or drawn[0] != epoch:
+            rng = np.random.default_rng((self._seed, epoch, _ORDER))
+            drawn = self._epoch = epoch, rng.permutation(self._num_videos)
+        first = place * self._videos_per_step
+        return drawn[1][first : first + self._videos_per_step]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """Step -> its batch; goes to worker processes."""
+
+    make_batch: batches.TrainBatch
+    order: _Order
+
+    def __call__(self, step: int) -> Batch:
+        return self.make_batch(int(step), self.order(int(step)))
 
 
 def steps_per_epoch(num_videos: int, batch_size: int, clips_per_video: int = 1) -> int:
@@ -188,7 +227,7 @@ class Batches:
     """An iterator over batches; close it, or use it in a `with`.
 
     Attributes:
-      num_batches: how many there are; `sys.maxsize` without an end.
+      num_batches: how many there are; near `sys.maxsize` without an end.
     """
 
     def __init__(self, dataset, make_batch: batches.BatchMaker, num_workers: int, worker_kind: str):

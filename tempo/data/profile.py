@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tempo.data import pipeline, stages
 
 OTHER = "other"
-"""What of asking for a batch is in no stage: its memory, labels and ids, and the shuffling."""
+"""What of asking for a batch is in no stage: its memory, labels and ids, and the order of rows."""
 _WARM_BATCHES = 3
 # From this share of the time on, a stage is worth a word.
 _LARGE = 0.3
@@ -143,9 +143,4 @@ def advice(
                 f"{name} takes {shares[name]:.0%} for whole frames: random_resized_crop resizes "
                 "the crop alone"
             )
-    if shares[OTHER] > _LARGE:
-        lines.append(
-            f"{OTHER} takes {shares[OTHER]:.0%}: shuffling takes some 16 ms an epoch, which is "
-            "much only where there are few videos"
-        )
     return lines or ["nothing stands out; a machine with more cores makes more clips"]

@@ -83,7 +83,6 @@ def test_advice():
     assert "reading takes 90%" in told(slow_disk)
     whole = Profile(ms={"jitter_short_side": 5.0, "other": 5.0}, clips_per_s={2: 9.0}, num_clips=8)
     assert "jitter_short_side takes 50% for whole frames" in told(whole)
-    assert "shuffling takes some 16 ms an epoch" in told(whole)
     even = Profile(ms=dict.fromkeys("abcd", 1.0) | {"other": 1.0}, clips_per_s={2: 9}, num_clips=1)
     assert "nothing stands out" in told(even)
 
