@@ -3,9 +3,9 @@
 Layout: Example{1: Features{1: map<name, Feature>}}, Feature{1: bytes_list | 2: float_list |
 3: int64_list}, each a message whose field 1 repeats. tempo writes the map sorted by name.
 
-A record of many frames need not be walked to find one of them. Beside a feature `frames` stand
-`bytes_frames`, the size of each element, and `crc32_frames`, its CRC-32. Their names sort before
-those of what they describe, so they come with the first bytes of the record.
+A record of many frames need not be walked to find one of them. Beside a feature `frames` stands
+`contents_frames`, bytes of little-endian uint32 [n,2]: the size of each element and its CRC-32. Its
+name sorts before that of what it describes, so it comes with the first bytes of the record.
 """
 
 import zlib
@@ -16,8 +16,8 @@ import numpy as np
 
 from tempo.data import stages
 
-SIZES, CHECKSUMS = "bytes_", "crc32_"
-"""First parts of the names of the features that describe the elements of another."""
+CONTENTS = "contents_"
+"""First part of the name of the feature that describes the elements of another."""
 IN_PARTS = ("frames", "flow_x", "flow_y", "video")
 """The features that are described so."""
 _BYTES = 2  # wire type "length-delimited"
@@ -36,6 +36,9 @@ class Source(Protocol):
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes of the record."""
 
+    def read_ranges(self, starts: Sequence[int], stops: Sequence[int]) -> list[memoryview]:
+        """Several of them."""
+
 
 class Whole:
     """A record that is in memory, as a `Source`."""
@@ -48,14 +51,20 @@ class Whole:
         """Bytes of the record, without a copy."""
         return self.head[start:stop]
 
+    def read_ranges(self, starts: Sequence[int], stops: Sequence[int]) -> list[memoryview]:
+        """Several of them."""
+        return [self.head[a:b] for a, b in zip(starts, stops, strict=True)]
 
-def describe(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The features to be written beside these: sizes and checksums of those of `IN_PARTS`."""
-    described = {}
-    for name in (name for name in IN_PARTS if name in fields):
-        described[SIZES + name] = np.array([len(v) for v in fields[name]], np.int64)
-        described[CHECKSUMS + name] = np.array([zlib.crc32(v) for v in fields[name]], np.int64)
-    return described
+
+def describe(fields: Mapping[str, Any]) -> dict[str, list[bytes]]:
+    """The features to be written beside these: the contents of those of `IN_PARTS`."""
+    return {
+        CONTENTS + name: [
+            np.array([(len(v), zlib.crc32(v)) for v in fields[name]], "<u4").tobytes()
+        ]
+        for name in IN_PARTS
+        if name in fields
+    }
 
 
 class Example(Mapping[str, Any]):
@@ -91,6 +100,11 @@ class Example(Mapping[str, Any]):
     def __len__(self) -> int:
         self._find(None)
         return len(self._places)
+
+    def contents(self, name: str) -> np.ndarray:
+        """Size and checksum of each element of a feature of `IN_PARTS`, uint32 [n,2]."""
+        packed = self[CONTENTS + name][0]
+        return np.frombuffer(packed, "<u4").reshape(-1, 2)
 
     def _find(self, name: object) -> bool:
         """Goes on to the feature of this name; False at the end of the record."""
@@ -129,11 +143,9 @@ class Example(Mapping[str, Any]):
 
     def _read(self, name: str) -> Any:
         start, stop = self._places[name]
-        if SIZES + name not in self._places:
+        if CONTENTS + name not in self._places:
             return parse_feature(self._view(start, stop))
-        first, end = self._field(start, 1)
-        sizes, checksums = self[SIZES + name], self[CHECKSUMS + name]
-        return Blobs(self._source, name, (first, end), sizes, checksums)
+        return Blobs(self._source, name, self._field(start, 1), self.contents(name))
 
 
 class Blobs(Sequence[memoryview]):
@@ -143,25 +155,21 @@ class Blobs(Sequence[memoryview]):
       source: the record.
       name: of the feature.
       place: where in the record the list is.
-      sizes: int64 [n], bytes of each element.
-      checksums: int64 [n], CRC-32 of each element.
+      contents: uint32 [n,2], size and CRC-32 of each element.
 
     Raises:
       ValueError: the sizes do not fit the list; from indexing, an element is damaged.
     """
 
-    def __init__(self, source, name, place, sizes: np.ndarray, checksums: np.ndarray):
+    def __init__(self, source: Source, name: str, place: tuple[int, int], contents: np.ndarray):
         self._source = source
         self._name = name
-        self._sizes = sizes
-        self._checksums = checksums
+        self._sizes = sizes = contents[:, 0].astype(np.int64)
+        self._checksums = contents[:, 1]
         # Before each element stand a tag and its size, in 7 bits per byte.
-        headers = 2 + sum((sizes >= 1 << bits).astype(np.int64) for bits in (7, 14, 21, 28))
+        headers = 1 + np.searchsorted(_VARINT_ENDS, sizes, "right")
         self._stops = place[0] + np.cumsum(sizes + headers)
-        if (
-            len(checksums) != len(sizes)
-            or (self._stops[-1] if len(sizes) else place[0]) != place[1]
-        ):
+        if (self._stops[-1] if len(sizes) else place[0]) != place[1]:
             raise ValueError(f"the sizes of {name} do not fit the record")
 
     def __len__(self) -> int:
@@ -172,38 +180,37 @@ class Blobs(Sequence[memoryview]):
             return self.take(range(*number.indices(len(self))))
         return self.take([range(len(self))[number]])[0]
 
-    def take(self, numbers: Sequence[int]) -> list[memoryview]:
-        """The elements of these numbers; neighbours are read together."""
-        found, at = [], 0
-        while at < len(numbers):
-            until = at + 1
-            while until < len(numbers) and numbers[until] == numbers[until - 1] + 1:
-                until += 1
-            found += self._run(numbers[at], numbers[until - 1])
-            at = until
-        return found
-
     def part(self, number: int) -> "Part":
         """An element of which parts are read; nothing is compared with its checksum."""
         stop = int(self._stops[number])
         return Part(self._source, stop - int(self._sizes[number]), stop)
 
-    def _run(self, first: int, last: int) -> list[memoryview]:
-        """Elements `first` to `last`, in one read."""
-        if not 0 <= first <= last < len(self):
-            raise IndexError(f"{self._name} {first} to {last} of {len(self)}")
-        stops = self._stops[first : last + 1].tolist()
-        sizes = self._sizes[first : last + 1].tolist()
-        start = stops[0] - sizes[0]
-        data = self._source.read(start, stops[-1])
-        views = []
+    def take(self, numbers: Sequence[int]) -> list[memoryview]:
+        """The elements of these numbers; neighbours are read together."""
+        numbers = np.asarray(numbers, np.int64)
+        if not numbers.size:
+            return []
+        if numbers.min() < 0 or numbers.max() >= len(self):
+            raise IndexError(f"{self._name} {numbers.min()} to {numbers.max()} of {len(self)}")
+        stops, sizes = self._stops[numbers], self._sizes[numbers]
+        starts = stops - sizes
+        begins = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
+        ends = np.append(begins[1:], len(numbers)) - 1
+        runs = self._source.read_ranges(starts[begins].tolist(), stops[ends].tolist())
         with stages.stage(stages.READ):
-            for number, (stop, size) in enumerate(zip(stops, sizes, strict=True), first):
-                view = data[stop - size - start : stop - start]
-                if zlib.crc32(view) != self._checksums[number]:
+            if len(runs) < len(numbers):
+                which = np.repeat(np.arange(len(runs)), ends - begins + 1)
+                inside = (starts - starts[begins][which]).tolist()
+                runs = [
+                    runs[run][at : at + size]
+                    for run, at, size in zip(which, inside, sizes.tolist(), strict=True)
+                ]
+            for view, checksum, number in zip(
+                runs, self._checksums[numbers].tolist(), numbers, strict=True
+            ):
+                if zlib.crc32(view) != checksum:
                     raise ValueError(f"{self._name} {number} is damaged: its checksum differs")
-                views.append(view)
-        return views
+        return runs
 
 
 class Part:
@@ -219,6 +226,10 @@ class Part:
         if not 0 <= start <= stop <= self._size:
             raise ValueError(f"bytes {start} to {stop} of {self._size}")
         return self._source.read(self._start + start, self._start + stop)
+
+
+# Sizes that take one more byte than those below.
+_VARINT_ENDS = np.array([0, 1 << 7, 1 << 14, 1 << 21, 1 << 28])
 
 
 def parse(record: bytes) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Record:
     """
 
     id: str
-    _features: Mapping[str, Any]
+    _features: example_proto.Example
 
     @property
     def label(self) -> int | tuple[int, ...]:
@@ -49,8 +49,8 @@ class Record:
     def num_frames(self) -> int:
         """N."""
         with self._reading("read number of frames"):
-            if "bytes_frames" in self._features:  # at hand, as it is read for the frames
-                return len(self._features["bytes_frames"])
+            if self._has_frames:  # at hand, as the frames need it
+                return len(self._features.contents("frames"))
             return int(self._features["num_frames"][0])
 
     @property
@@ -58,6 +58,12 @@ class Record:
         """Seconds after the first frame, float32 [N]."""
         with self._reading("read timestamps"):
             return self._features["timestamps"]
+
+    @property
+    def _has_frames(self) -> bool:
+        # The name that comes first in the record: what is looked for in vain is looked for to its
+        # end.
+        return example_proto.CONTENTS + "frames" in self._features
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
@@ -77,7 +83,7 @@ class Record:
         indices = np.asarray(indices)
         wanted, places = np.unique(indices, return_inverse=True)
         with self._reading("decode frames"):
-            if "bytes_frames" in self._features:
+            if self._has_frames:
                 frames = jpeg.decode(self._features["frames"].take(wanted))
             else:
                 frame_index = decode.FrameIndex.from_features(self._features)

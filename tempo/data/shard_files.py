@@ -23,6 +23,7 @@ from tempo.data import scratch, stages
 
 _BLOCK = 1 << 16
 _BLOCK_HEADER = 24
+_IN_BLOCK = _BLOCK - _BLOCK_HEADER
 _CHUNK_HEADER = struct.Struct("<QQQQQ")  # hash, data size, hash, type | records << 8, decoded size
 _SIMPLE = ord("r")
 _UNCOMPRESSED = 0
@@ -36,7 +37,7 @@ class Record:
 
     def __init__(self, file: "ShardFile", start: int, size: int, head: memoryview):
         self._file = file
-        self._start = start
+        self._start = start  # counted without the headers of blocks
         self.size = size
         self.head = head
 
@@ -46,12 +47,21 @@ class Record:
         Raises:
           ValueError: the file ends before them.
         """
-        if not 0 <= start <= stop <= self.size:
-            raise ValueError(f"bytes {start} to {stop} of a record of {self.size}")
-        if stop <= len(self.head):
+        if 0 <= start <= stop <= len(self.head):
             return self.head[start:stop]
+        return self.read_ranges([start], [stop])[0]
+
+    def read_ranges(self, starts: Sequence[int], stops: Sequence[int]) -> list[memoryview]:
+        """Several of them, in order and apart.
+
+        Raises:
+          ValueError: some are not in the record, or not in the file.
+        """
+        if min(starts) < 0 or max(stops) > self.size:
+            raise ValueError(f"bytes {starts} to {stops} of a record of {self.size}")
         with stages.stage(stages.READ):
-            return self._file.read(_forward(self._start, start), stop - start)
+            first = self._start
+            return self._file.read([first + a for a in starts], [first + b for b in stops])
 
 
 class ShardFiles:
@@ -96,7 +106,6 @@ class ShardFile:
     def __init__(self, path: str):
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
         self._chunks = self._read_footer()
 
     def __del__(self):
@@ -108,33 +117,38 @@ class ShardFile:
 
     def record(self, number: int) -> Record:
         """Record `number`, with as much of it as came with its header."""
-        position = int(self._chunks[number])
+        start = _content(int(self._chunks[number]))
         with stages.stage(stages.READ):
-            head = self.read(position, _HEAD_BYTES, may_end=True)
-        start, size, skipped = self._values(head, position)
-        return Record(self, start, size, head[skipped : skipped + size])
+            (head,) = self.read([start], [min(start + _HEAD_BYTES, self._end)])
+        size, skipped = self._values(head, start)
+        return Record(self, start + skipped, size, head[skipped : skipped + size])
 
-    def read(self, position: int, size: int, *, may_end: bool = False) -> memoryview:
-        """`size` bytes from a place in the file on, without the headers of blocks."""
-        position = _forward(position, 0)
-        stop = _forward(position, size - 1) + 1 if size else position
-        if stop > self._size:  # asked for by a number that is damaged, perhaps
-            if not may_end:
-                raise ValueError(f"{self._path!r} ends {stop - self._size} bytes too early")
-            stop = max(position, self._size)
-        data = memoryview(scratch.empty((stop - position,)))
-        done = 0
-        while done < len(data):
-            count = os.preadv(self._fd, [data[done:]], position + done)
-            if not count:
-                break
-            done += count
-        if done < len(data):
-            raise ValueError(f"{self._path!r} is shorter than it was")
-        return data[: _without_headers(data, position)]
+    def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[memoryview]:
+        """What is between places in the file, counted without the headers of blocks."""
+        if max(stops) > self._end:  # asked for by a number that is damaged, perhaps
+            raise ValueError(f"{self._path!r} ends before byte {max(stops)}")
+        places = [
+            (_place(a), _place(b - 1) + 1 if b > a else _place(a))
+            for a, b in zip(starts, stops, strict=True)
+        ]
+        memory = memoryview(scratch.empty((sum(b - a for a, b in places),)))
+        found, at = [], 0
+        for place, stop in places:
+            data = memory[at : at + stop - place]
+            at += stop - place
+            done = os.preadv(self._fd, [data], place)
+            while done < len(data):
+                count = os.preadv(self._fd, [data[done:]], place + done)
+                if not count:
+                    raise ValueError(f"{self._path!r} is shorter than it was")
+                done += count
+            if place // _BLOCK != (stop - 1) // _BLOCK:
+                data = data[: _without_headers(data, place)]
+            found.append(data)
+        return found
 
-    def _values(self, head: memoryview, position: int) -> tuple[int, int, int]:
-        """Where the record of a chunk begins, its size, and the bytes of the chunk before it."""
+    def _values(self, head: memoryview, start: int) -> tuple[int, int]:
+        """The size of the record of a chunk, and the bytes of the chunk before it."""
         if len(head) < _CHUNK_HEADER.size + 2:
             raise ValueError(f"{self._path!r} is cut off")
         _, data_size, _, kind, decoded_size = _CHUNK_HEADER.unpack_from(head)
@@ -142,14 +156,16 @@ class ShardFile:
             raise ValueError(f"{self._path!r} is no uncompressed array_record file")
         skipped = _CHUNK_HEADER.size + data_size - decoded_size
         if not _CHUNK_HEADER.size < skipped <= len(head):
-            raise ValueError(f"{self._path!r} is damaged at byte {position}")
-        return _forward(position, skipped), decoded_size, skipped
+            raise ValueError(f"{self._path!r} is damaged at byte {_place(start)}")
+        return decoded_size, skipped
 
     def _read_footer(self) -> np.ndarray:
         """Where the chunk of each record is, int64 [n]."""
-        if self._size % _BLOCK or not self._size:
+        size = os.fstat(self._fd).st_size
+        if size % _BLOCK or not size:
             raise ValueError(f"{self._path!r} is cut off")
-        last = self._chunk(self._size - _BLOCK)
+        self._end = _content(size)
+        last = self._chunk(size - _BLOCK)
         numbers = _numbers(last[0]) if last else {}
         if 1 not in numbers:
             raise ValueError(f"{self._path!r} has no index")
@@ -160,13 +176,13 @@ class ShardFile:
 
     def _chunk(self, position: int) -> list[memoryview]:
         """All records of a chunk."""
-        head = self.read(position, _CHUNK_HEADER.size + 1, may_end=True)
-        if len(head) <= _CHUNK_HEADER.size:
-            raise ValueError(f"{self._path!r} is cut off")
+        start = _content(position)
+        (head,) = self.read([start], [start + _CHUNK_HEADER.size + 1])
         _, data_size, _, kind, decoded_size = _CHUNK_HEADER.unpack_from(head)
         if kind & 0xFF != _SIMPLE or head[-1] != _UNCOMPRESSED or data_size < decoded_size:
             raise ValueError(f"{self._path!r} is no uncompressed array_record file")
-        data = self.read(_forward(position, _CHUNK_HEADER.size), data_size)
+        start += _CHUNK_HEADER.size
+        (data,) = self.read([start], [start + data_size])
         sizes, at = [], data_size - decoded_size
         _, place = _varint(data, 1)
         while place < at:
@@ -176,11 +192,16 @@ class ShardFile:
         return [data[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def _forward(position: int, count: int) -> int:
-    """The place in the file of what comes `count` bytes of content after `position`."""
-    block, inside = divmod(position, _BLOCK)
-    blocks, rest = divmod(max(inside - _BLOCK_HEADER, 0) + count, _BLOCK - _BLOCK_HEADER)
-    return (block + blocks) * _BLOCK + _BLOCK_HEADER + rest
+def _content(place: int) -> int:
+    """A place in the file, counted without the headers of blocks."""
+    block, inside = divmod(place, _BLOCK)
+    return block * _IN_BLOCK + max(inside - _BLOCK_HEADER, 0)
+
+
+def _place(content: int) -> int:
+    """The inverse of `_content`."""
+    block, inside = divmod(content, _IN_BLOCK)
+    return block * _BLOCK + _BLOCK_HEADER + inside
 
 
 def _without_headers(data: memoryview, position: int) -> int:

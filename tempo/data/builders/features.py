@@ -29,8 +29,8 @@ def create(
     content = _jpegs("frames", 3) if kind == "frames" else _encoded()
     if has_flow:
         content |= _jpegs("flow_x", 1) | _jpegs("flow_y", 1)
-    numbers = tfds.features.Tensor(shape=(None,), dtype=np.int64)
-    content |= dict.fromkeys(example_proto.describe(dict.fromkeys(content, ())), numbers)
+    described = example_proto.describe(dict.fromkeys(content, ()))
+    content |= dict.fromkeys(described, tfds.features.Scalar(np.object_))
     return tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
