@@ -24,7 +24,7 @@ Clip = tuple[dict[str, np.ndarray], bool]
 
 
 # What a maker does not take to another process.
-_OF_PROCESS = ("_lock", "_pool", "_memory")
+_OF_PROCESS = ("_lock", "_pool", "_is_closed", "_memory")
 
 
 class BatchMaker:
@@ -41,6 +41,7 @@ class BatchMaker:
         cv2.setNumThreads(0)
         self._lock = threading.Lock()
         self._pool = None
+        self._is_closed = False
         self._memory = scratch.Memory()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,17 +56,25 @@ class BatchMaker:
         with self._lock:
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
-            self._num_threads = 0
+            self._is_closed = True
 
     def _run(self, function: Callable[[int], None], count: int) -> None:
         """`function(0)` to `function(count - 1)`, on the threads."""
-        with self._lock:
-            if self._num_threads and self._pool is None:
-                self._pool = futures.ThreadPoolExecutor(self._num_threads, "tempo-read")
-            running = self._pool and [self._pool.submit(function, i) for i in range(count)]
-        if running is None:
-            for i in range(count):
+        numbers = iter(range(count))  # shared: each thread takes the next one
+
+        def work() -> None:
+            for i in numbers:
                 function(i)
+                if self._is_closed:
+                    return
+
+        with self._lock:
+            if self._num_threads and self._pool is None and not self._is_closed:
+                self._pool = futures.ThreadPoolExecutor(self._num_threads, "tempo-read")
+            # One task per thread: to hand over clip by clip wakes who waits as often.
+            running = self._pool and [self._pool.submit(work) for _ in range(self._num_threads)]
+        if running is None:
+            work()
             return
         for future in running:
             future.result()
