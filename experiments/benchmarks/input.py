@@ -235,13 +235,18 @@ def check_same_pixels(setting: Setting, clip: ClipSpec) -> dict[str, float]:
             )
             levels = float(cv2.norm(batch["video"].ravel(), other.ravel(), cv2.NORM_L1))
             found[f"{kind} - {reader}"] = round(levels / other.size, 3)
-    worst = max(found, key=found.get)
-    if found[worst] > _TOLERANCE:
-        raise InputError(
-            f"{worst}: clips differ by {found[worst]} grey levels, more than {_TOLERANCE} of "
-            "encoding; the loaders do not read the same."
-        )
+    compare_pixels(found)
     return found
+
+
+def compare_pixels(differences: dict[str, float]) -> None:
+    """Raises `InputError` if one of these mean differences is more than encoding explains."""
+    worst = max(differences, key=differences.get)
+    if differences[worst] > _TOLERANCE:
+        raise InputError(
+            f"{worst}: clips differ by {differences[worst]} grey levels, more than {_TOLERANCE}; "
+            "the loaders do not read the same."
+        )
 
 
 def about(setting: Setting, kind: str, clip_text: str) -> dict[str, Any]:
@@ -296,8 +301,10 @@ def _clip(text: str) -> ClipSpec:
 
 
 def _pair(text: str) -> tuple[int, int]:
-    first, second = (int(part) for part in text.split("x"))
-    return first, second
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"must look like 8x8 or 320x240; got {text!r}")
+    return int(parts[0]), int(parts[1])
 
 
 def _names(known: Sequence[str]) -> Callable[[str], list[str]]:

@@ -73,7 +73,8 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Noise of all scales, each half as strong as the next coarser (like photographs), uint8."""
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(1, 8):
-        small = rng.normal(0, 2.0**octave, (height >> octave, width >> octave, 3))
+        size = (max(1, height >> octave), max(1, width >> octave), 3)
+        small = rng.normal(0, 2.0**octave, size)
         small = small.astype(np.float32)
         total += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     total = (total - total.mean()) / total.std()

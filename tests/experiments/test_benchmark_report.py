@@ -10,9 +10,7 @@ import types
 
 import pytest
 
-from experiments.benchmarks import input as input_benchmark
 from experiments.benchmarks import report
-from tests import tiny
 
 ROOT = pathlib.Path(report.__file__).parents[2]
 
@@ -39,41 +37,6 @@ def assert_repeatable(row, command):
     assert row["hardware"]["cpu"] and row["hardware"]["cpu_cores"] >= 1
     assert row["hardware"]["memory_gib"] > 0
     assert str(ROOT) not in json.dumps(row)
-
-
-def test_input_benchmark(tmp_path):
-    data, out = tiny.make_records(tmp_path), tmp_path / "rows.jsonl"
-    flags = "--clip 4x2 --size 32 --batch 4 --threads 0,1 --rounds 2 --seconds 0.05"
-    rows = run("input", "--data", data, "--out", out, *flags.split())
-    assert [json.loads(line) for line in out.read_text().splitlines()] == rows
-    assert [row["threads"] for row in rows] == [0, 1]
-    for row in rows:
-        assert_repeatable(row, f"python -m experiments.benchmarks.input --data records {flags}")
-        assert 0 < row["clips_per_s_min"] <= row["clips_per_s"] <= row["clips_per_s_max"]
-        assert (row["videos"], row["mean_frames"], row["stored"]) == (24, 16, "48x36")
-        assert "backend" not in row["hardware"]  # reading starts no accelerator
-
-
-def test_input_benchmark_renders_its_own_videos(tmp_path, monkeypatch):
-    monkeypatch.setattr(input_benchmark, "_NUM_VIDEOS", 2)
-    monkeypatch.setattr(input_benchmark, "_MEAN_FRAMES", 70)
-    data = tmp_path / "records"
-    input_benchmark.make_records(str(data), "80x64", "encoded")
-    records = input_benchmark.pipeline.open_records(data)
-    assert (records.kind, len(records.split("train"))) == ("encoded", 2)
-    row = input_benchmark._about(
-        records,
-        records.split("train"),
-        types.SimpleNamespace(clip="8x8", size=32, batch=2, workers="thread"),
-    )
-    assert row["stored"] == "80x64" and 10 <= row["mean_frames"] <= 130
-
-
-@pytest.mark.parametrize(("flag", "value"), [("--clip", "8-8"), ("--make", "320")])
-def test_input_benchmark_says_what_is_wrong(flag, value, tmp_path, capsys):
-    data = tiny.make_records(tmp_path)
-    assert input_benchmark.main(["--data", data, flag, value]) == 2
-    assert f"{flag} must look like" in capsys.readouterr().err
 
 
 def test_conv_benchmark(tmp_path):
