@@ -12,7 +12,8 @@ import ml_collections
 
 from tempo import checkpoint, files, models, recipe, sharding
 from tempo import task as tasks
-from tempo.data import device_ops, embedded, host_ops, pipeline, specs
+from tempo.data import device_ops, host_ops, pipeline, specs
+from tempo.data.tempobench import embedded
 from tempo.errors import InputError
 from tempo.models import size
 from tempo.version import __version__

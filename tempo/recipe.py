@@ -44,7 +44,8 @@ class DataSettings:
       num_workers: reading threads or processes; 0 reads in the loop itself.
       worker_kind: `thread` (decoding releases the GIL) or `process`.
       generate: if not empty, TempoBench is made in `dir` with these arguments of
-        `tempo.data.embedded.make`; what is there is kept, or refused if made with others.
+        `tempo.data.tempobench.embedded.make`; what is there is kept, or refused if made with
+        others.
     """
 
     dir: str

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tempo.data import embedded
+from tempo.data.tempobench import embedded
 
 TEMPOBENCH = {
     "config": "variance",

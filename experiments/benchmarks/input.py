@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 
 from experiments.benchmarks import input_peer, media, report
-from tempo.data import example_proto, pipeline, shard_files, stages
+from tempo.data import pipeline, stages
+from tempo.data.store import example_proto, shard_files
 from tempo.errors import InputError
 from tempo.types import ClipSpec
 

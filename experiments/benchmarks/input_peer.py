@@ -15,7 +15,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from tempo.data import crops, host_ops, sampling
+from tempo.data import host_ops, sampling
+from tempo.data.augment import crops
 from tempo.errors import InputError
 from tempo.types import ClipSpec
 

@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.store
 
 Two tables. `layout`: the same JPEG frames as a list of byte strings or as one string with offsets,
-read whole by array_record or in parts by `tempo.data.shard_files`, into new memory or into memory
-that is used again; CPU ms per clip until its frames are decoded, by stage. `jpeg`: quality,
+read whole by array_record or in parts by `tempo.data.store.shard_files`, into new memory or into
+memory that is used again; CPU ms per clip until its frames are decoded, by stage. `jpeg`: quality,
 subsampling and short side; bytes per frame, PSNR to the frame that was stored, and CPU ms of
 decoding per clip. All rows of a table take turns; medians over the rounds, on one thread.
 """
@@ -23,8 +23,10 @@ import simplejpeg
 from array_record.python import array_record_module
 
 from experiments.benchmarks import media, report
-from tempo.data import decode, example_proto, jpeg, sampling, scratch, shard_files
+from tempo.data import sampling
 from tempo.data.builders import examples
+from tempo.data.store import example_proto, scratch, shard_files
+from tempo.data.video import decode, jpeg
 from tempo.types import ClipSpec
 
 _QUALITY = 90

@@ -13,9 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tempo.data import flow_sampling, geometry, sampling, scratch, stages
+from tempo.data import flow_sampling, sampling, stages
 from tempo.data import host_ops as host_ops_lib
+from tempo.data.augment import geometry
 from tempo.data.records import Record, Split
+from tempo.data.store import scratch
 from tempo.errors import InputError
 from tempo.types import Batch, ClipShape, ClipSpec, FlowSpec, ShapeAt, ViewSpec
 

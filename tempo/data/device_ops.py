@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tempo.data import color, mixing, rand_augment, residual
 from tempo.data import ops as ops_lib
+from tempo.data.augment import color, mixing, rand_augment, residual
 from tempo.data.ops import DeviceOp
 from tempo.errors import InputError
 from tempo.types import Array, Batch

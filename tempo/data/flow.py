@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tempo.data import jpeg
+from tempo.data.video import jpeg
 from tempo.errors import InputError, check_keys, lookup
 
 BOUND = 20.0

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tempo.data import flow, scratch
+from tempo.data import flow
+from tempo.data.store import scratch
 
 try:
     import simplejpeg

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import crops, geometry, stages
 from tempo.data import ops as ops_lib
+from tempo.data import stages
+from tempo.data.augment import crops, geometry
 from tempo.errors import InputError
 
 Streams = Mapping[str, np.ndarray]

@@ -1,8 +1,8 @@
 """Reads prepared datasets: `open_records` -> `Records` -> `Split` -> lazy `Record`.
 
 A dataset is a folder made by `tempo.data.builders.records.build`: a TFDS dataset in array_record
-files, an index of each split (`tempo.data.index`) and the header `manifest.json`. The files are
-read directly: a record's other frames are not decoded, nor even read.
+files, an index of each split (`tempo.data.store.index`) and the header `manifest.json`. The files
+are read directly: a record's other frames are not decoded, nor even read.
 """
 
 import contextlib
@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import decode, example_proto, flow_codec, index, jpeg, shard_files, stages
+from tempo.data import flow_codec, stages
+from tempo.data.store import example_proto, index, shard_files
+from tempo.data.video import decode, jpeg
 from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
@@ -75,7 +77,7 @@ class Record:
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """The frames `indices` (any order, any shape, repeats allowed), uint8 [*indices,H,W,3].
 
-        Each frame is decoded once. The array lies in memory of `tempo.data.scratch`.
+        Each frame is decoded once. The array lies in memory of `tempo.data.store.scratch`.
 
         Raises:
           RecordError: a frame cannot be read or decoded.

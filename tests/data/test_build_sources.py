@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tempo.data import jpeg, manifest, pipeline, readers
+from tempo.data import manifest, pipeline, readers
 from tempo.data.builders import frame_folders, originals, selection
 from tempo.data.builders import records as builder
+from tempo.data.video import jpeg
 from tempo.errors import InputError
 
 CLASSES = ("jump", "run", "sit", "walk")
@@ -303,7 +304,7 @@ def test_what_a_reader_refuses_is_listed_too(build, tmp_path, long_video):
 
 
 def test_a_file_that_may_not_be_read_is_refused(build, tmp_path, long_video, monkeypatch):
-    from tempo.data import decode
+    from tempo.data.video import decode
 
     def forbidden(path):
         raise PermissionError(13, "Permission denied")
@@ -323,8 +324,8 @@ def test_a_name_that_is_no_text(build):
 def test_a_large_file_is_decoded_from_disk_with_the_same_result(
     build, tmp_path, long_video, monkeypatch
 ):
-    from tempo.data import decode
     from tempo.data.builders import examples
+    from tempo.data.video import decode
 
     reports = [build({"train": labelled([0])}, "in_memory")]
     monkeypatch.setattr(examples, "_IN_MEMORY_BYTES", 0)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo.data import color, device_ops
+from tempo.data import device_ops
+from tempo.data.augment import color
 from tempo.errors import InputError
 
 KEY = jax.random.key(0)

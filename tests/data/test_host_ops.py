@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tempo.data import crops, geometry, host_ops
+from tempo.data import host_ops
+from tempo.data.augment import crops, geometry
 from tempo.errors import InputError
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tempo.data import jpeg, pipeline
+from tempo.data import pipeline
+from tempo.data.video import jpeg
 from tempo.errors import InputError, RecordError
 from tempo.types import ClipSpec, ViewSpec
 

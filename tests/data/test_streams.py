@@ -6,7 +6,8 @@ Check 12 of the spatiotemporal pyramid network's list (arXiv 1903.01038).
 import numpy as np
 import pytest
 
-from tempo.data import crops, flow_sampling, geometry, host_ops
+from tempo.data import flow_sampling, host_ops
+from tempo.data.augment import crops, geometry
 from tempo.errors import InputError
 
 HEIGHT, WIDTH, SIZE = 60, 80, 56

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from tempo.data import decode
+from tempo.data.video import decode
 
 
 def reason(data):

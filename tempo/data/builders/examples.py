@@ -9,10 +9,12 @@ import av
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from tempo.data import decode, example_proto, flow_codec, jpeg, manifest
 from tempo.data import flow as flow_lib
+from tempo.data import flow_codec, manifest
 from tempo.data.builders import frame_folders
 from tempo.data.builders.originals import Originals
+from tempo.data.store import example_proto
+from tempo.data.video import decode, jpeg
 
 KINDS = ("frames", "encoded")
 # Larger files are decoded from disk where their bytes are not stored.

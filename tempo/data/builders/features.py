@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tempo.data import decode, example_proto, index
+from tempo.data.store import example_proto, index
+from tempo.data.video import decode
 
 _SHARD_SUFFIX = "array_record"
 

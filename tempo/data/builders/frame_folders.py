@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from tempo.data import jpeg
-from tempo.data.decode import RefusedVideoError
+from tempo.data.video import jpeg
+from tempo.data.video.decode import RefusedVideoError
 
 DEFAULT_FPS = 25.0
 """Rate of frames whose dataset does not say: as of files whose container does not."""

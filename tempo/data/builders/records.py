@@ -17,9 +17,11 @@ from typing import Any
 import tqdm
 
 from tempo import files
-from tempo.data import decode, index, jpeg, manifest, ops, records
+from tempo.data import manifest, ops, records
 from tempo.data.builders import checks, disk, examples, features, flows, selection, shards, tidy
 from tempo.data.builders.originals import Originals
+from tempo.data.store import index
+from tempo.data.video import decode, jpeg
 from tempo.errors import InputError, lookup
 
 _STAGING, _CHECK_STAGING = ".build", ".check"

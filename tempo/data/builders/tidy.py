@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from tempo.data import index, records
+from tempo.data import records
 from tempo.data.builders import checks
+from tempo.data.store import index
 
 # What a finished or unfinished build or check has made.
 _OWN = re.compile(

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import av
 import numpy as np
 
-from tempo.data import scan as scan_lib
-from tempo.data import seeks, video_file
-from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, Span, VideoScan
-from tempo.data.video_file import RefusedVideoError
+from tempo.data.video import scan as scan_lib
+from tempo.data.video import seeks, video_file
+from tempo.data.video.scan import MAX_FRAMES, MIN_FRAMES, Span, VideoScan
+from tempo.data.video.video_file import RefusedVideoError
 
 # Tried in this order; the first that takes the codec and gives back the same pictures stays.
 _CONTAINERS = ("mp4", "matroska", "avi")

@@ -7,7 +7,7 @@ for both, but is quickest with few: flow is kept as fields of 2 channels until i
 import cv2
 import numpy as np
 
-from tempo.data import scratch
+from tempo.data.store import scratch
 
 _RESIZE = cv2.INTER_LINEAR
 

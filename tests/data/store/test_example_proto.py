@@ -6,8 +6,8 @@ Read in parts, an example gives what it gives as a whole, and no more is read th
 import numpy as np
 import pytest
 
-from tempo.data import example_proto
 from tempo.data.builders import examples
+from tempo.data.store import example_proto
 
 
 def test_reads_what_the_protocol_buffer_library_wrote():

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from tempo.data import decode, packets, seeks, video_file
+from tempo.data.video import decode, packets, seeks, video_file
 
 NUM_FRAMES = 30
 TIMES_MS = np.cumsum([0, *([33, 80] * 15)])[:NUM_FRAMES]

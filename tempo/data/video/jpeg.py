@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tempo.data import scratch, stages
+from tempo.data import stages
+from tempo.data.store import scratch
 
 try:
     import simplejpeg

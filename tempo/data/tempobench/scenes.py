@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from tempo.data import motion, textures
+from tempo.data.tempobench import motion, textures
 
 
 @dataclasses.dataclass(frozen=True)

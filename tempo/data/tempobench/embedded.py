@@ -7,8 +7,9 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from tempo.data import pipeline, synthetic
+from tempo.data import pipeline
 from tempo.data.builders import records as builder
+from tempo.data.tempobench import synthetic
 from tempo.errors import check_keys
 
 # Arguments of `make` that are not those of `synthetic.write_tempobench`.
@@ -51,7 +52,7 @@ def make(
       config: of TempoBench.
       kind: of the records.
       short_side_px: of the stored frames; 0 keeps their size.
-      **tempobench: other arguments of `tempo.data.synthetic.write_tempobench`.
+      **tempobench: other arguments of `tempo.data.tempobench.synthetic.write_tempobench`.
     """
     videos_dir = _videos_dir(data_dir)
     synthetic.write_tempobench(videos_dir, config=config, **tempobench)

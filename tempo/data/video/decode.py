@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 import av
 import numpy as np
 
-from tempo.data import scratch, seeks, video_file
-from tempo.data.cut import cut, scan_encoded
-from tempo.data.packets import PacketTable, Parts
-from tempo.data.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
-from tempo.data.seeks import FEATURES, FrameIndex
-from tempo.data.video_file import RefusedVideoError, read_file
+from tempo.data.store import scratch
+from tempo.data.video import seeks, video_file
+from tempo.data.video.cut import cut, scan_encoded
+from tempo.data.video.packets import PacketTable, Parts
+from tempo.data.video.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
+from tempo.data.video.seeks import FEATURES, FrameIndex
+from tempo.data.video.video_file import RefusedVideoError, read_file
 
 __all__ = [
     "FEATURES",
@@ -41,7 +42,7 @@ def decode_frames(
 
     Decodes from the last key frame before a wanted frame wherever that skips something, converts
     only wanted frames to RGB, and stops after the last of them. The array lies in memory of
-    `tempo.data.scratch`.
+    `tempo.data.store.scratch`.
 
     Args:
       data: the file's bytes; to be read in parts only where the index has a table of packets.

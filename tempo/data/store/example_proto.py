@@ -28,7 +28,7 @@ _SMALL_BYTES = 4096
 
 
 class Source(Protocol):
-    """A record in parts: `tempo.data.shard_files.Record`."""
+    """A record in parts: `tempo.data.store.shard_files.Record`."""
 
     size: int
     head: memoryview

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from array_record.python import array_record_module
 
-from tempo.data import scratch, shard_files
+from tempo.data.store import scratch, shard_files
 
 _BLOCK = 1 << 16
 

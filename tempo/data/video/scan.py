@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import av
 import numpy as np
 
-from tempo.data import seeks, video_file
-from tempo.data.seeks import FrameIndex, Seen
-from tempo.data.video_file import RefusedVideoError
+from tempo.data.video import seeks, video_file
+from tempo.data.video.seeks import FrameIndex, Seen
+from tempo.data.video.video_file import RefusedVideoError
 
 MIN_FRAMES = 2
 MAX_FRAMES = 30_000
@@ -105,7 +105,7 @@ def scan_video(
       max_frames: a video with more is refused.
       check_seeks: also make the index that reads frames fast, and check that it gives the very
         same pictures; otherwise it leads to the first frame only. For whole files given as bytes;
-        for a part see `tempo.data.cut.scan_encoded`.
+        for a part see `tempo.data.video.cut.scan_encoded`.
 
     Raises:
       RefusedVideoError: the file is broken, cut, or outside the limits; nothing in that part.

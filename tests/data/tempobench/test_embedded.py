@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from tempo.data import embedded
+from tempo.data.tempobench import embedded
 from tempo.errors import InputError
 from tests import tiny
 

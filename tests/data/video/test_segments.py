@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tempo.data import cut, decode, scan
+from tempo.data.video import cut, decode, scan
 
 NUM_FRAMES = 60
 TIMES_MS = np.cumsum([0, *([33, 80] * 30)])[:NUM_FRAMES]

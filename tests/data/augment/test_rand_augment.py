@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo.data import device_ops, rand_augment
+from tempo.data import device_ops
+from tempo.data.augment import rand_augment
 from tempo.errors import InputError
 
 HEIGHT, WIDTH = 24, 36

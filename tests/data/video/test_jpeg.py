@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tempo.data import jpeg
+from tempo.data.video import jpeg
 
 
 def test_jpeg_round_trip_and_what_is_no_jpeg(tiny):

@@ -9,7 +9,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tempo.data import index, pipeline
+from tempo.data import pipeline
+from tempo.data.store import index
 
 
 def rows(labels, key="label"):

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from tempo.data import color, device_ops
+from tempo.data import device_ops
+from tempo.data.augment import color
 from tempo.errors import InputError
 
 KEY = jax.random.key(0)

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from tempo.data import video_file
-from tempo.data.video_file import RefusedVideoError
+from tempo.data.video import video_file
+from tempo.data.video.video_file import RefusedVideoError
 
 # A demuxer's position of a packet may be that of its header; its bytes follow soon after.
 _HEADER_BYTES = 64
@@ -28,7 +28,7 @@ _COLUMNS = 5
 
 
 class Parts(Protocol):
-    """Bytes that are read in parts, as `tempo.data.example_proto.Part`."""
+    """Bytes that are read in parts, as `tempo.data.store.example_proto.Part`."""
 
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes `start` to `stop`."""

@@ -7,14 +7,15 @@ from typing import Any
 import av
 import numpy as np
 
-from tempo.data import packets, video_file
+from tempo.data.video import packets, video_file
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameIndex:
     """What `decode_frames` needs to know of an encoded video; kept beside it in its record.
 
-    Either a table of packets (see `tempo.data.packets`), or times to seek to in the container.
+    Either a table of packets (see `tempo.data.video.packets`), or times to seek to in the
+    container.
 
     Attributes:
       pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none,

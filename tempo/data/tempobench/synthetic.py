@@ -17,7 +17,7 @@ import zlib
 import av
 import numpy as np
 
-from tempo.data import motion, scenes
+from tempo.data.tempobench import motion, scenes
 from tempo.errors import InputError, lookup
 
 PARAMETERS_FILE = "tempobench.json"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import geometry
+from tempo.data.augment import geometry
 from tempo.data.ops import check_range
 from tempo.errors import InputError, lookup
 

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tempo.data import scratch, stages
+from tempo.data import stages
+from tempo.data.store import scratch
 
 _BLOCK = 1 << 16
 _BLOCK_HEADER = 24

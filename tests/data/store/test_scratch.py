@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from tempo.data import scratch
+from tempo.data.store import scratch
 
 
 def test_without_a_clip_memory_is_new():

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tempo.data import decode
-from tempo.data.scan import _times
+from tempo.data.video import decode
+from tempo.data.video.scan import _times
 
 
 @pytest.fixture

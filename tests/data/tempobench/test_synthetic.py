@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tempo.data import motion, scenes, synthetic
+from tempo.data.tempobench import motion, scenes, synthetic
 from tempo.errors import InputError
 
 SMALL = dict(num_train=14, num_test=14, num_frames=12, height_px=32, width_px=32)
