@@ -7,6 +7,12 @@ read whole by array_record or in parts by `tempo.data.store.shard_files`, into n
 memory that is used again; CPU ms per clip until its frames are decoded, by stage. `jpeg`: quality,
 subsampling and short side; bytes per frame, PSNR to the frame that was stored, and CPU ms of
 decoding per clip. All rows of a table take turns; medians over the rounds, on one thread.
+
+What it decided. Reading in parts takes a fifth of the time of reading whole (8 of 138 frames), and
+then a list, which any TFDS reader shows as pictures, is as fast as one string with offsets. Quality
+90 at 4:2:0: 95 has 1.6 times the bytes and 1.3 times the decoding for 1 dB; 4:4:4 has 1.4 and 1.5
+times for 2 dB, and videos are 4:2:0 themselves. A short side of 128 px for nets of 112 px decodes
+in a third of the time of 240 px.
 """
 
 import argparse
