@@ -85,7 +85,7 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     mesh = sharding.make_mesh(**r.mesh)
     specs.lookup(r.data.name)
     ops = host_ops.create(r.input.host_ops, r.input.size_px)
-    device_ops.create(r.input.device_ops, 2)
+    device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
     # Built and traced here too, so that what does not fit is found before the data are made.
     models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
     _check_mirroring(r, ops, r.data.name)

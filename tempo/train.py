@@ -65,7 +65,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
         exp.task,
         tx,
         schedule,
-        device_ops.create(r.input.device_ops, exp.records.num_classes),
+        device_ops.create(r.input.device_ops, exp.records.num_classes, r.input.clips_per_video),
         seed=r.seed,
         accumulate_steps=r.loop.accumulate_steps,
         ema_decay=r.loop.ema_decay,

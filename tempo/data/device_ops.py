@@ -32,6 +32,7 @@ def normalize(
 
     So is flow, where there is any: 128 is no motion, and TSN does not divide.
     """
+    ops_lib.check_output("normalize", dtype, mean=mean, std=std)
     if min(*std, flow_std) <= 0:
         raise InputError(f"normalize: std must be above 0; got {tuple(std)} and {flow_std:g}.")
 
@@ -63,7 +64,7 @@ _OF_PIXELS = (*_FIXED, "rand_augment", *color.OPS)
 
 
 def create(
-    ops: Sequence[str | Mapping[str, Any]], num_classes: int
+    ops: Sequence[str | Mapping[str, Any]], num_classes: int, clips_per_video: int = 1
 ) -> Callable[[Array, Batch], Batch]:
     """One `f(key, batch) -> batch` from names or dicts `{"name": ..., **arguments}`, in order.
 
@@ -72,12 +73,14 @@ def create(
     Args:
       ops: rows of `OPS`.
       num_classes: K.
+      clips_per_video: neighbours in the batch that show one video; mixing looks beyond them.
 
     Raises:
       InputError: an unknown op, an unknown or missing argument, a value out of range, an op of
         pixels after they were normalised.
     """
-    made = [ops_lib.make(op, OPS, "device op", num_classes=num_classes) for op in ops]
+    provided = {"num_classes": num_classes, "shift": clips_per_video}
+    made = [ops_lib.make(op, OPS, "device op", **provided) for op in ops]
     _check_order([ops_lib.name_of(op) for op in ops])
 
     def run(key: Array, batch: Batch) -> Batch:

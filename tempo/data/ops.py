@@ -1,7 +1,7 @@
 """Ops from the rows of a config; host and device ops are made the same way."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tempo.errors import InputError, check_keys, lookup
@@ -10,6 +10,8 @@ from tempo.types import Array, Batch
 Row = str | Mapping[str, Any]
 """An op of a table: its name, or `{"name": ..., **arguments}`."""
 
+FLOATS = ("float32", "bfloat16")
+"""What a network takes."""
 
 DeviceOp = Callable[[Array, Batch], Batch]
 """A pure `f(key, batch) -> batch` inside the compiled step."""
@@ -42,10 +44,24 @@ def make(row: Row, table: Mapping[str, Callable], what: str, **provided: Any) ->
     if missing:
         raise InputError(f"{what.capitalize()} {name!r} needs {', '.join(missing)}.")
     # A config that went through JSON has lists where ops want tuples.
-    return factory(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    try:
+        return factory(**arguments)
+    except TypeError as error:  # a word where a number belongs, or a number for a pair
+        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items())
+        raise InputError(f"{what.capitalize()} {name!r} cannot take {given}: {error}.") from None
 
 
 def check_range(op: str, name: str, value: float, most: float, least: float = 0.0) -> None:
     """Raises `InputError` unless an op's argument lies in [least, most]."""
     if not least <= value <= most:
         raise InputError(f"{op}: {name} must be {least:g} to {most:g}; got {value:g}.")
+
+
+def check_output(op: str, dtype: str, **per_channel: Sequence[float]) -> None:
+    """Raises `InputError` unless an op gives floats, and has one value for each of R, G and B."""
+    if dtype not in FLOATS:
+        raise InputError(f"{op}: dtype must be {' or '.join(FLOATS)}; got {dtype!r}.")
+    for name, values in per_channel.items():
+        if len(values) != 3:
+            raise InputError(f"{op}: {name} needs 3 values (R, G, B); got {tuple(values)}.")

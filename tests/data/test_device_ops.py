@@ -210,7 +210,7 @@ def test_mixing_over_devices_gathers_nothing():
         ("normalise", "Did you mean 'normalize'"),
         ({"name": "mixup", "beta": 1}, "has no key 'beta'"),
         ({"name": "mixup", "alpha": 0}, "alpha must be above 0"),
-        ({"name": "cutmix", "shift": 0}, "shift must be at least 1; got 0"),
+        ({"name": "cutmix", "shift": 0}, "shift must be a whole number above 0; got 0"),
         ({"name": "normalize", "flow_std": 0}, "std must be above 0"),
         ({"name": "color_jitter", "hue": 0.7}, "hue must be 0 to 0.5; got 0.7"),
         ({"name": "erasing", "area": [0.5, 0.2]}, "area"),
@@ -220,3 +220,29 @@ def test_mixing_over_devices_gathers_nothing():
 def test_ops_that_cannot_be_made(op, message):
     with pytest.raises(InputError, match=message):
         device_ops.create([op], 3)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        ({"name": "normalize", "dtype": "uint8"}, "dtype must be float32 or bfloat16; got 'uint8'"),
+        ({"name": "residual", "dtype": "float33"}, "dtype must be .* got 'float33'"),
+        ({"name": "normalize", "mean": [1, 2]}, "mean needs 3 values"),
+        ({"name": "erasing", "prob": "x"}, "'erasing' cannot take prob='x'"),
+        ({"name": "mixup", "shift": 1.5}, "shift must be a whole number above 0; got 1.5"),
+    ],
+)
+def test_values_of_another_type_are_refused_before_the_step(op, message):
+    with pytest.raises(InputError, match=message):
+        device_ops.create([op], 3)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_clips_of_one_video_are_mixed_with_another_video(name):
+    """Videos 0, 0, 1, 1, 2, 2: no clip may get its own label back from its neighbour."""
+    batch = batch_of(6) | {"label": np.array([0, 0, 1, 1, 2, 2], np.int32)}
+    got = device_ops.create([name], 3, clips_per_video=2)(KEY, batch)["label_probs"]
+    own = np.asarray(got)[np.arange(6), batch["label"]]
+    before = np.asarray(got)[np.arange(6), np.roll(batch["label"], 2)]
+    np.testing.assert_allclose(own + before, 1, rtol=1e-6)
+    assert (own < 1).all()

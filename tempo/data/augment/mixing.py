@@ -26,8 +26,8 @@ def mixup(*, num_classes: int, alpha: float = 0.8, shift: int = 1) -> DeviceOp:
     Args:
       num_classes: K.
       alpha: above 0; small values mix little.
-      shift: how far along B the neighbour is; the number of clips per video, so that it is not
-        another clip of the same.
+      shift: how far along B the neighbour is; `create` gives the number of clips per video, so
+        that it is not another clip of the same.
     """
     _check("mixup", alpha, shift)
 
@@ -116,8 +116,8 @@ OPS = {"mixup": mixup, "cutmix": cutmix, "erasing": erasing}
 
 
 def _check(op: str, alpha: float, shift: int) -> None:
-    if shift < 1:
-        raise InputError(f"{op}: shift must be at least 1; got {shift}.")
+    if shift < 1 or shift != int(shift):
+        raise InputError(f"{op}: shift must be a whole number above 0; got {shift}.")
     if alpha <= 0:
         raise InputError(
             f"{op}: alpha must be above 0; got {alpha:g}. To switch it off, drop the op."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from tempo.data.ops import DeviceOp
+from tempo.data.ops import DeviceOp, check_output
 from tempo.errors import InputError
 from tempo.types import Array, Batch
 
@@ -38,6 +38,7 @@ def residual(
         raise InputError(f"residual: pad must be one of {', '.join(PADS)}; got {pad!r}.")
     if scale not in SCALES:
         raise InputError(f"residual: scale must be one of {', '.join(SCALES)}; got {scale!r}.")
+    check_output("residual", dtype, std=std)
     if min(std) <= 0:
         raise InputError(f"residual: std must be above 0; got {tuple(std)}.")
 
