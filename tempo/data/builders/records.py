@@ -24,8 +24,6 @@ from tempo.data.store import index
 from tempo.data.video import decode, jpeg
 from tempo.errors import InputError, lookup
 
-_STAGING, _CHECK_STAGING = ".build", ".check"
-
 
 @dataclasses.dataclass(frozen=True)
 class BuildReport:
@@ -164,12 +162,14 @@ class _Build:
         described = settings.described()
         self.shards = shards.plan(self.originals, scan, described, num_shards)
         is_check = settings.is_check
-        staging = out_dir / (_CHECK_STAGING if is_check else _STAGING)
+        staging = out_dir / (tidy.CHECK_STAGING if is_check else tidy.STAGING)
         self.staging = shards.Staging(out_dir, staging, has_records=not is_check)
 
     def run(self, num_workers: int, strict: bool, progress: bool) -> BuildReport:
         """All of it."""
         is_check = self.settings.is_check
+        if is_check and not records.is_complete(self.out_dir):
+            self._check_place()
         if not is_check and self.is_complete() and not self.staging.folder.exists():
             return self.report(num_reused=self.scan.num_videos)
         with self.staging.locked():
@@ -200,10 +200,7 @@ class _Build:
     def is_complete(self) -> bool:
         """Whether `out_dir` holds this dataset; `InputError` if it holds something else."""
         if not records.is_complete(self.out_dir):
-            if foreign := tidy.foreign_file(self.out_dir):
-                raise InputError(
-                    f"{str(self.out_dir)!r} holds {foreign!r} and no dataset; choose another --out."
-                )
+            self._check_place()
             return False
         header = records.read_header(self.out_dir)
         made = header["build"]
@@ -217,6 +214,13 @@ class _Build:
                 "delete it."
             )
         return True
+
+    def _check_place(self) -> None:
+        """Raises `InputError` if `out_dir` holds what no build has made."""
+        if foreign := tidy.foreign_file(self.out_dir):
+            raise InputError(
+                f"{str(self.out_dir)!r} holds {foreign!r} and no dataset; choose another --out."
+            )
 
     def _check_folders(self) -> None:
         """Raises `InputError` if untouched files are to be stored, and there are none."""
@@ -275,6 +279,9 @@ class _Build:
         files.write_json(str(self.out_dir / records.REJECTED_FILE), rejected)
         self._check_accepted(len(rejected))
         moved = self.staging.move(self.shards)
+        own = {place["file"] for places in moved.values() for place in places}
+        own.update(name for split in moved for name in index.file_names(split).values())
+        tidy.remove_strangers(self.out_dir, own)  # TFDS would take them for splits
         scan, settings, out_dir = self.scan, self.settings, str(self.out_dir)
         features.write(
             out_dir,
@@ -307,9 +314,6 @@ class _Build:
             "num_rejected": len(rejected),
             "build": self.described(),
         }
-        own = {s["file"] for facts in splits.values() for s in facts["shards"]}
-        own.update(name for facts in splits.values() for name in facts["index_bytes"])
-        tidy.remove_strangers(self.out_dir, own)
         header = about | content | {"splits": splits}
         files.write_json(str(self.out_dir / records.MANIFEST_FILE), header)
         return self.report(num_reused)

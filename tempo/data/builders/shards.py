@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from array_record.python import array_record_module
 
 from tempo import files
 from tempo.data import manifest
-from tempo.data.builders import examples, features
+from tempo.data.builders import examples, features, tidy
 from tempo.data.builders.originals import Originals
+from tempo.errors import InputError
 
 # Stored as they are: JPEG and video bytes do not compress, and reading is 15 % faster.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -86,20 +86,27 @@ class Staging:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the folder and holds it, so that two processes never build one dataset at once."""
+        """Makes the folder and holds it, so that two processes never build one dataset at once.
+
+        Raises:
+          InputError: a folder of this name is there that no build has made.
+        """
+        if os.path.lexists(self.folder) and not tidy.is_staging(self.folder):
+            raise InputError(
+                f"{str(self.folder)!r} is not of an unfinished build; rename it, or choose another "
+                "--out."
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            import fcntl
-        except ImportError:  # pragma: no cover - not a POSIX system
-            yield
-            return
-        with open(self.folder / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(self.folder / tidy.LOCK_FILE, "w") as lock:
+            with contextlib.suppress(ImportError):  # not a POSIX system
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def remove(self) -> None:
-        """Removes the folder and what is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes what builds have put into the folder, and the folder if nothing else is there."""
+        tidy.remove_staging(self.folder)
 
     def read(self, shard: Shard) -> dict[str, Any] | None:
         """The sidecar of a finished shard; None if it is not finished or made of something else."""
