@@ -177,7 +177,12 @@ def _preview_parser() -> argparse.ArgumentParser:
     add("--num-clips", type=int, metavar="N", help="of different videos (default 12)")
     add("--clip", type=_frames_and_stride, metavar="TxSTRIDE", help="default 8x8")
     add("--size", dest="size_px", type=int, metavar="PX", help="side of a crop (default 112)")
-    add("--host-ops", nargs="*", metavar="OP", help="default random_resized_crop flip")
+    add(
+        "--host-ops",
+        nargs="*",
+        metavar="OP",
+        help="default random_resized_crop flip (no flip where it has no label)",
+    )
     add("--device-ops", nargs="*", metavar="OP", help="such as color_jitter or residual")
     add("--seed", type=int, metavar="N", help="of all draws (default 0)")
     return parser

@@ -16,7 +16,7 @@ from tempo.data import device_ops as device_ops_lib
 from tempo.data import flow as flow_lib
 from tempo.data import host_ops as host_ops_lib
 from tempo.data import ops as ops_lib
-from tempo.data import sampling
+from tempo.data import sampling, specs
 from tempo.data.batches import mirrored_labels
 from tempo.data.records import Record, Records, Split, open_records
 from tempo.errors import InputError
@@ -65,7 +65,7 @@ def write(
     num_clips: int = 12,
     clip: ClipSpec | None = None,
     size_px: int = 112,
-    host_ops: Sequence[ops_lib.Row] = host_ops_lib.DEFAULT_TRAIN_OPS,
+    host_ops: Sequence[ops_lib.Row] | None = None,
     device_ops: Sequence[ops_lib.Row] = (),
     seed: int = 0,
 ) -> int:
@@ -78,7 +78,8 @@ def write(
       num_clips: of different videos; fewer if there are not as many.
       clip: which frames make a clip; 8 frames, every eighth, by default.
       size_px: side of the training crop, and of its picture in the sheet.
-      host_ops: rows of `tempo.data.host_ops.OPS`.
+      host_ops: rows of `tempo.data.host_ops.OPS`; by default a random-resized crop, and a flip
+        unless mirrored videos of the dataset have no label.
       device_ops: rows of `tempo.data.device_ops.OPS`, without `normalize`.
       seed: of all draws.
 
@@ -98,6 +99,9 @@ def write(
     num_clips = min(num_clips, len(videos))
     _check_size(num_clips, clip.num_frames, size_px, records.flow is not None)
     rows = np.random.default_rng(seed).choice(len(videos), num_clips, replace=False)
+    if host_ops is None:
+        is_safe = specs.lookup(records.dataset).is_mirror_safe
+        host_ops = [op for op in host_ops_lib.DEFAULT_TRAIN_OPS if is_safe or op != "flip"]
     ops = host_ops_lib.create(host_ops, size_px)
     extra = device_ops_lib.extra_frames(device_ops)
     clip = dataclasses.replace(clip, num_frames=clip.num_frames + extra)

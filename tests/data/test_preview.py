@@ -222,3 +222,15 @@ def test_the_command(frames_dir, tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         prepare.main([*flags, "--clip", "8"])
     assert error.value.code == 2 and "'8' is not FRAMESxSTRIDE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dataset", "is_flipped"), [("folder", True), ("tempobench_pairs", False)])
+def test_nothing_is_mirrored_where_that_has_no_label(
+    ucf_tree, tmp_path, monkeypatch, dataset, is_flipped
+):
+    builder.build(ucf_tree, tmp_path / "out", dataset=dataset, short_side_px=0, progress=False)
+    drawn = []
+    draw = preview.draw
+    monkeypatch.setattr(preview, "draw", lambda s, *args: drawn.extend(s) or draw(s, *args))
+    assert preview.write(tmp_path / "out", tmp_path / "sheet.png", size_px=32) == 10
+    assert any(sample.is_mirrored for sample in drawn) == is_flipped
