@@ -116,9 +116,10 @@ def advice(
     """What to change, most useful first; the arguments are those of `report`."""
     shares, rates = profile.shares, profile.clips_per_s
     lines = []
-    best = max(rates, key=rates.get)
+    # Not 0, however fast: the caller is busy with training.
+    best = max((n for n in rates if n), key=rates.get, default=num_workers)
     now = rates.get(num_workers)
-    if now is None or rates[best] > _FASTER * now:
+    if best != num_workers and (now is None or not num_workers or rates[best] > _FASTER * now):
         told = "" if now is None else f" against {now:.0f} with {num_workers}"
         lines.append(f"config.data.num_workers={best} gives {rates[best]:.0f} clips/s{told}")
     if kind == "frames" and (short_side_px == 0 or short_side_px > 1.5 * size_px):

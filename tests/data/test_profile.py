@@ -74,6 +74,10 @@ def test_advice():
     assert "num_workers" not in told()  # 2 threads are as good as 4
     assert "config.data.num_workers=4 gives 500 clips/s against 260 with 1" in told(num_workers=1)
     assert "config.data.num_workers=4 gives 500 clips/s\n" in told(num_workers=3) + "\n"
+    assert "config.data.num_workers=4 gives 500 clips/s against 250 with 0" in told(num_workers=0)
+    fast_caller = Profile(ms={"other": 1.0}, clips_per_s={0: 9.0, 1: 5.0, 2: 4.0}, num_clips=8)
+    assert "num_workers" not in told(fast_caller, num_workers=1)  # its caller would train
+    assert "num_workers=1" in told(fast_caller)
     assert "--short-side 128" in told(size_px=112)
     assert "of full size" in told(short_side_px=0)
     assert "--short-side" not in told()
