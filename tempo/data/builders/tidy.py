@@ -9,14 +9,13 @@ from pathlib import Path
 
 from tempo.data import records
 from tempo.data.builders import checks
-from tempo.data.readers import listing
 from tempo.data.store import index
 
 STAGING, CHECK_STAGING = ".build", ".check"
 LOCK_FILE = "lock"
 """Made first and removed last in a folder of unfinished work: the sign that it is a build's."""
 
-_SPLIT = rf"(?:{'|'.join(listing.SPLITS)})"
+_SPLIT = r"\w+"
 # Of the records and their index; others may lie there from a build of other splits or shards.
 _DATA = (
     rf"{index.DATASET_NAME}-{_SPLIT}"
