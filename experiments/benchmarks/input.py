@@ -64,9 +64,10 @@ class Setting:
             input_peer.check_installed()
         self.args = args
         width, height = args.video
-        root = os.path.join(args.data, f"{width}x{height}")
+        rate = f"_{args.kbps}kbps" if args.kbps else ""
+        root = os.path.join(args.data, f"{width}x{height}{rate}")
         videos_dir = os.path.join(root, "videos")
-        media.render(videos_dir, width, height)
+        media.render(videos_dir, width, height, args.kbps)
         self.records = {
             kind: media.make_records(videos_dir, os.path.join(root, kind), kind)
             for kind in dict.fromkeys((*args.kinds, "frames"))
@@ -259,6 +260,7 @@ def about(setting: Setting, kind: str, clip_text: str) -> dict[str, Any]:
     return {
         "clip": clip_text,
         "video": "x".join(map(str, args.video)),
+        "kbps": args.kbps,
         "size_px": args.size,
         "batch": args.batch,
         "workers": args.workers,
@@ -330,6 +332,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", default="runs/bench_input", help="made here once")
     parser.add_argument("--video", type=_pair, default=(320, 240), metavar="WxH")
+    parser.add_argument(
+        "--kbps", type=int, default=0, help="bit rate of the videos; 0: high quality, about 1100"
+    )
     parser.add_argument("--kinds", type=_names(KINDS), default=list(KINDS))
     parser.add_argument(
         "--clips", type=_clips, default=["8x8", "32x2", "64x1"], help="frames x stride, ..."

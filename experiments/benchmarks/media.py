@@ -14,11 +14,11 @@ _MEAN_FRAMES = 138
 _FPS = 25
 
 
-def render(videos_dir: str, width: int, height: int) -> list[str]:
+def render(videos_dir: str, width: int, height: int, kbps: int = 0) -> list[str]:
     """Renders 16 mpeg4 videos of about 138 frames, once; their paths.
 
     Smoothed noise under a moving camera with two moving discs and sensor noise: about as many
-    bytes per frame as a natural video.
+    bytes per frame as a natural video of high quality, or as a bit rate of `kbps` gives.
     """
     paths = []
     for number in range(NUM_VIDEOS):
@@ -26,7 +26,7 @@ def render(videos_dir: str, width: int, height: int) -> list[str]:
         os.makedirs(folder, exist_ok=True)
         paths.append(os.path.join(folder, f"v{number:02d}.mp4"))
         if not os.path.exists(paths[-1]):
-            _render(paths[-1], width, height, number)
+            _render(paths[-1], width, height, number, kbps)
     test = os.path.join(videos_dir, "test")
     if not os.path.exists(test):
         os.symlink("train", test)
@@ -41,13 +41,13 @@ def make_records(videos_dir: str, data_dir: str, kind: str, **settings) -> pipel
     return pipeline.open_records(data_dir)
 
 
-def _render(path: str, width: int, height: int, seed: int) -> None:
+def _render(path: str, width: int, height: int, seed: int, kbps: int) -> None:
     rng = np.random.default_rng(seed)
     texture, disc = (_texture(rng, 2 * height, 2 * width) for _ in range(2))
     speeds = rng.uniform(0.02, 0.08, 6)
-    options = {"qmin": "2", "qmax": "2", "g": "12"}
+    quality = {"b": f"{kbps}k"} if kbps else {"qmin": "2", "qmax": "2"}
     with av.open(path + ".tmp", "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=_FPS, options=options)
+        stream = container.add_stream("mpeg4", rate=_FPS, options={**quality, "g": "12"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         for i in range(int(rng.integers(_MEAN_FRAMES - 60, _MEAN_FRAMES + 61))):
