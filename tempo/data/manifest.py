@@ -5,6 +5,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from tempo.errors import InputError
 
 TEST_FRACTION = 0.2
+STATED_FRAMES = "num_frames"
+"""Key of `Source.metadata`: how many frames a list says that a folder of frames has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +43,10 @@ class Scan:
     """What a scan found: class names in label order, and the videos of each split in record order.
 
     Attributes:
-      layout: how the videos were listed.
       class_names: in label order; those of several groups one group after the other.
       splits: the videos of each split.
-      num_ignored: files that are no video by their suffix.
+      num_ignored: files in the folders of a tree that are no video by their suffix.
+      num_repeated: lines of lists that say again what another line says.
       label_kind: one of `tempo.types.LABEL_KINDS`.
       label_groups: number of classes of each group, in order; empty unless the kind is `joint`.
       mirror_labels: for each class, that of its mirrored videos; None if they keep theirs.
@@ -52,10 +55,10 @@ class Scan:
       is_strict: whether every class must have a video to train on and one to test on.
     """
 
-    layout: str
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[Source, ...]]
     num_ignored: int = 0
+    num_repeated: int = 0
     label_kind: str = "single"
     label_groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
     mirror_labels: tuple[int, ...] | None = None
@@ -67,6 +70,46 @@ class Scan:
     def num_videos(self) -> int:
         """Videos in all splits."""
         return sum(len(videos) for videos in self.splits.values())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line about each kind of thing that was left out without a verdict."""
+        told = (
+            (self.num_ignored, "files ignored, no videos by their suffix"),
+            (self.num_repeated, "lines of lists repeated, taken once"),
+        )
+        return tuple(f"{what}: {count}" for count, what in told if count)
+
+
+def check_scan(scan: Scan) -> None:
+    """Raises `InputError` if two videos have one id or are one file, or a name is no text."""
+    ids: set[str] = set()
+    whole: dict[str, str] = {}  # whole files; parts of one may overlap, as actions do
+    for video in itertools.chain(*scan.splits.values()):
+        _check_text(video.id)
+        _check_text(video.path)
+        if video.id in ids:
+            raise InputError(f"The video {video.id!r} is there twice; an id must be unique.")
+        ids.add(video.id)
+        if video.end_s is not None or video.start_s > 0:
+            continue
+        other = whole.setdefault(video.path, video.id)
+        if other != video.id:
+            raise InputError(
+                f"{other!r} and {video.id!r} are one file, {video.path!r}; list it once."
+            )
+    for row in scan.refused:
+        _check_text(row["id"])
+        _check_text(row["source"])
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"The file name {name!r} is not UTF-8; rename the file (convmv does many)."
+        ) from None
 
 
 def check_classes(class_names: Sequence[str], labels: Mapping[str, Iterable[int]]) -> None:
@@ -105,5 +148,10 @@ def split_class(paths: Sequence[str], test_fraction: float = TEST_FRACTION) -> s
     if len(paths) < 2:
         return set()
     num_test = min(max(1, round(test_fraction * len(paths))), len(paths) - 1)
-    by_hash = sorted(paths, key=lambda p: (hashlib.sha256(p.encode()).hexdigest(), p))
+    by_hash = sorted(paths, key=lambda p: (_sha256(p), p))
     return set(by_hash[:num_test])
+
+
+def _sha256(path: str) -> str:
+    # A name that is not UTF-8 is refused where the whole scan is checked.
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()

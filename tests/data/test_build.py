@@ -99,7 +99,9 @@ def spoil(tree):
 
 def test_refused_files_are_listed_with_their_reason(own_tree, tmp_path):
     reasons = spoil(own_tree)
-    report = build(own_tree, tmp_path / "out")
+    with pytest.raises(InputError, match="v_train_06.mp4; add them, or .* --allow-missing"):
+        build(own_tree, tmp_path / "out")
+    report = build(own_tree, tmp_path / "out", allow_missing=True)
     assert (report.num_accepted, report.num_rejected) == (11, 4)
     rejected = json.loads((tmp_path / "out" / "rejected.json").read_text())
     assert {row["id"]: row["reason"] for row in rejected} == reasons
@@ -113,7 +115,7 @@ def test_refused_files_are_listed_with_their_reason(own_tree, tmp_path):
 
 def test_a_shard_without_a_good_video_is_left_out(own_tree, tmp_path):
     spoil(own_tree)
-    build(own_tree, tmp_path / "out", num_shards=10)
+    build(own_tree, tmp_path / "out", num_shards=10, allow_missing=True)
     names = sorted(p.name for p in (tmp_path / "out").glob("videos-train.array_record*"))
     assert names == [f"videos-train.array_record-{i:05d}-of-00007" for i in range(7)]
     assert len(pipeline.open_records(tmp_path / "out").split("train")) == 7

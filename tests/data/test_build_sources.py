@@ -24,7 +24,7 @@ def build(tmp_path, monkeypatch):
 
     def make(splits, out="out", *, scan=(), **kwargs):
         splits = {split: tuple(videos) for split, videos in splits.items()}
-        found = manifest.Scan("test", CLASSES, splits, **dict(scan))
+        found = manifest.Scan(CLASSES, splits, **dict(scan))
         monkeypatch.setattr(readers, "read", lambda *args, **kw: found)
         settings = dict(short_side_px=0, progress=False) | kwargs
         return builder.build(tmp_path / "videos", tmp_path / out, **settings)
@@ -262,7 +262,7 @@ assert "tensorflow" not in sys.modules
 def test_some_videos_of_every_class():
     labels = [0] * 6 + [1] * 2 + [2] * 6 + [3] * 6
     sources = tuple(manifest.Source(str(i), str(i), label) for i, label in enumerate(labels))
-    scan = manifest.Scan("test", CLASSES, {"train": sources, "val": sources[:3]}, is_strict=True)
+    scan = manifest.Scan(CLASSES, {"train": sources, "val": sources[:3]}, is_strict=True)
 
     def taken(limit):
         found = selection.limited(scan, limit)
@@ -279,7 +279,7 @@ def test_some_videos_of_every_class():
 
 def test_videos_with_several_labels_or_none_count_for_the_first():
     sources = [manifest.Source(str(i), str(i), v) for i, v in enumerate([(), (1, 0), (1,), ()])]
-    scan = manifest.Scan("test", CLASSES, {"train": tuple(sources)}, label_kind="multi")
+    scan = manifest.Scan(CLASSES, {"train": tuple(sources)}, label_kind="multi")
     assert [v.id for v in selection.limited(scan, 2).splits["train"]] == ["0", "1"]
 
 

@@ -35,7 +35,7 @@ found = {{"plain": {{}}}}
 
 def build(key, kind, start_s, end_s):
     sources = [manifest.Source(name, name, 0, start_s, end_s) for name in names]
-    readers.read = lambda *args, **kw: manifest.Scan("fuzz", ("any",), {{"train": tuple(sources)}})
+    readers.read = lambda *args, **kw: manifest.Scan(("any",), {{"train": tuple(sources)}})
     out = root + "/" + key
     report = records.build(
         root + "/files", out, kind=kind, short_side_px=0, num_shards=1, num_workers=1,

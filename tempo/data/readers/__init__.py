@@ -71,7 +71,7 @@ def read(
 
     Raises:
       InputError: one line with file and line number where an annotation is wrong; what is missing
-        or too much; no such dataset, folder or file.
+        or too much; no such dataset, folder or file; a video that is there twice.
     """
     spec = errors.lookup(specs.DATASETS, dataset, "dataset (--dataset)")
     root = os.fspath(videos_dir)
@@ -89,6 +89,8 @@ def read(
     with _no_collection():
         scan = READERS[spec.reader](request)
     request.check_all_read()
+    request.check_all_used()
+    manifest.check_scan(scan)
     return dataclasses.replace(
         scan,
         fps=spec.fps,

@@ -33,7 +33,7 @@ def read(request: Request) -> manifest.Scan:
                 text.fail(where, "expected an id.")
             labels = _labels(actions, where, table)
             rows.append(Row(video, file.split, labels, (Place(video),), where))
-    return resolve(request, "charades", table.names, rows, label_kind="multi")
+    return resolve(request, table.names, rows, label_kind="multi")
 
 
 def _labels(actions: str, where: text.Where, table: ClassTable) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ or list of names. Numbers count from 0 or from 1.
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from tempo.data.readers import text
@@ -67,7 +68,8 @@ class ClassTable:
 
 
 def fold(name: str) -> str:
-    """A class name as it is compared: spaces for underscores, lower case, no quotes."""
+    """A class name as it is compared: spaces for underscores, lower case, no quotes, NFC."""
+    name = unicodedata.normalize("NFC", name)
     return " ".join(name.replace("_", " ").replace('"', "").lower().split())
 
 

@@ -54,9 +54,7 @@ def read(request: Request) -> manifest.Scan:
         rows.append(Row(key, split, label, (place,), action.where))
     # Some words are verbs and nouns: knife, fork, filter.
     names = [f"verb:{name}" for name in verbs] + [f"noun:{name}" for name in nouns]
-    return resolve(
-        request, "epic55", names, rows, frames=None, label_kind="joint", label_groups=groups
-    )
+    return resolve(request, names, rows, frames=None, label_kind="joint", label_groups=groups)
 
 
 def _names(request: Request, group: str) -> list[str]:

@@ -3,9 +3,11 @@
 Three layouts are understood:
 
 * UCF-101: split files in `DIR/ucfTrainTestlist/` (see `readers.ucf`);
-* split folders: `DIR/train/<class>/*`, `DIR/test/<class>/*` and/or `DIR/val/<class>/*`;
+* split folders: `DIR/train/<class>/*`, `DIR/test/<class>/*` and/or `DIR/val/<class>/*`, in any case
+  and in any word of `text.SPLIT_WORDS`;
 * class folders: `DIR/<class>/*`, split here (`manifest.TEST_FRACTION` of each class, by hash).
 
+Folders without videos are no classes. A link that leads nowhere is a video that is refused.
 Facts about videos are taken from `DIR/tempo.json` (`{id: {...}}`) if it exists.
 """
 
@@ -16,18 +18,20 @@ from collections.abc import Mapping, Sequence
 from tempo.data import manifest
 from tempo.data.readers import inventory, text, ucf
 from tempo.data.readers.classes import ClassTable, alphabetical
-from tempo.data.readers.listing import Request
+from tempo.data.readers.listing import MISSING, Request
 from tempo.errors import InputError
 
-SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "val", "validation": "val"}
 _FACTS_FILE = "tempo.json"
+
+# The videos of each class of each split; `""` is the split of class folders.
+_Found = dict[str, dict[str, list[str]]]
 
 
 def read(request: Request) -> manifest.Scan:
     """Scans a tree of video files."""
     request.check_all_read()
     if os.path.isdir(os.path.join(request.root, ucf.LISTS_FOLDER)):
-        return _with_facts(request.root, ucf.read_unlocated(request))
+        return _with_facts(request.root, ucf.read(request))
     return _read_tree(request, is_frames=False)
 
 
@@ -38,31 +42,28 @@ def read_frames(request: Request) -> manifest.Scan:
 
 
 def _read_tree(request: Request, is_frames: bool) -> manifest.Scan:
-    tree = _Tree(request.root, is_frames)
-    split_folders = tree.split_folders()
-    found = tree.of_splits(split_folders) if split_folders else tree.of_classes()
+    tree = _Tree(request.root, is_frames, request.class_list)
+    found = tree.found
     names = {name for videos in found.values() for name in videos}
-    if not names:
-        raise tree.no_videos()
     table = request.class_list or alphabetical(names, request.root)
     _check_names(names, table)
-    if not split_folders:
-        found = _split_by_hash(found["all"])
-    splits = {
-        split: tuple(
-            manifest.Source(path, path, row)
-            for row, name in sorted((table.find(name), name) for name in videos)
-            for path in videos[name]
-        )
-        for split, videos in sorted(
-            found.items(), key=lambda kv: ("train", "val", "test").index(kv[0])
-        )
-    }
+    if not tree.is_split:
+        found = _split_by_hash(found[""])
+    splits, refused = {}, []
+    for split in sorted(found, key=text.SPLITS.index):
+        splits[split] = []
+        for row, name in sorted((table.find(name), name) for name in found[split]):
+            for path in found[split][name]:
+                if path in tree.broken:
+                    told = {"id": path, "source": path, "split": split, "reason": MISSING}
+                    refused.append(told)
+                else:
+                    splits[split].append(manifest.Source(path, path, row))
     scan = manifest.Scan(
-        "split_folders" if split_folders else "class_folders",
         table.names,
-        splits,
-        tree.num_ignored,
+        {split: tuple(videos) for split, videos in splits.items()},
+        num_ignored=tree.num_ignored,
+        refused=tuple(refused),
         is_strict=request.class_list is None,
     )
     if scan.is_strict:
@@ -81,8 +82,8 @@ def _check_names(names: set[str], table: ClassTable) -> None:
         )
 
 
-def _split_by_hash(classes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, list[str]]]:
-    splits: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
+def _split_by_hash(classes: Mapping[str, Sequence[str]]) -> _Found:
+    splits: _Found = {"train": {}, "test": {}}
     for name, videos in classes.items():
         if len(videos) < 2:
             raise InputError(
@@ -96,61 +97,105 @@ def _split_by_hash(classes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, 
 
 
 class _Tree:
-    """A folder whose folders are classes or splits.
+    """A folder whose folders are classes, or splits that hold classes.
 
     Attributes:
-      num_ignored: files in class folders that are no video.
+      found: the videos of each class of each split.
+      is_split: whether there are folders of splits.
+      broken: those of the videos that are links to nowhere.
+      num_ignored: files in its folders that are no video.
     """
 
-    def __init__(self, root: str, is_frames: bool):
+    def __init__(self, root: str, is_frames: bool, class_list: ClassTable | None):
         self.root = root
         self.is_frames = is_frames
-        self.num_ignored = 0
+        self._walk = inventory.walk(root, videos=not is_frames, frames=is_frames)
+        self.broken = frozenset(self._walk.broken)
+        self.num_ignored = sum(n for folder, n in self._walk.num_others.items() if folder)
+        paths = sorted((*self._walk.paths, *self._walk.broken), key=inventory.parts)
+        if not self._walk.paths:
+            raise self._no_videos()
+        self._check_loose(paths, 1)
+        tops = {inventory.parts(path)[0] for path in paths}
+        self._below = 0
+        if tops == {"videos"}:
+            self._below = 1
+            self._check_loose(paths, 2)
+            tops = {inventory.parts(path)[1] for path in paths}
+        self.is_split = self._are_splits(sorted(tops), class_list)
+        # The number of folders that lead to a class, and its own.
+        self._depth = self._below + 1 + self.is_split
+        self._check_loose(paths, self._depth)
+        self.found: _Found = {}
+        for path in paths:
+            names = inventory.parts(path)
+            split = text.SPLIT_WORDS[names[self._below].lower()] if self.is_split else ""
+            classes = self.found.setdefault(split, {})
+            classes.setdefault(names[self._depth - 1], []).append(path)
+        self._check_unknown(paths)
+        self._check_repeated(paths)
 
-    def split_folders(self) -> dict[str, list[str]]:
-        """The folders of each split, if the tree has no other folders."""
-        names = self._folders("")
-        if not names or any(name not in SPLIT_FOLDERS for name in names):
-            return {}
-        found: dict[str, list[str]] = {}
-        for name in names:
-            found.setdefault(SPLIT_FOLDERS[name], []).append(name)
-        return found
-
-    def of_splits(self, folders: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
-        """For each split the videos of each class that has any."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for split, names in folders.items():
-            found[split] = {}
-            for folder in names:
-                for name, videos in self._classes(folder).items():
-                    found[split].setdefault(name, []).extend(videos)
-        return found
-
-    def of_classes(self) -> dict[str, dict[str, list[str]]]:
-        """The videos of each class under `all`."""
-        below = "videos" if self._folders("") == ["videos"] else ""
-        return {"all": self._classes(below)}
-
-    def _classes(self, below: str) -> dict[str, list[str]]:
-        found = {}
-        for name in self._folders(below):
-            videos, num_other = inventory.walk(
-                self.root,
-                os.path.join(below, name),
-                videos=not self.is_frames,
-                frames=self.is_frames,
+    def _are_splits(self, names: Sequence[str], class_list: ClassTable | None) -> bool:
+        """Whether folders are splits; `InputError` if only some are."""
+        if class_list is not None and all(class_list.find(n) is not None for n in names):
+            return False
+        splits = [name for name in names if name.lower() in text.SPLIT_WORDS]
+        others = [name for name in names if name not in splits]
+        if splits and others:
+            raise InputError(
+                f"{self.root!r} has a folder {splits[0]!r}, which is a split, and a folder "
+                f"{others[0]!r} with videos, which is none; move {others[0]!r} away or, if both "
+                "are classes, list all of them in a file for --classes."
             )
-            self.num_ignored += num_other
-            if videos:
-                found[name] = videos
-        return found
+        return bool(splits)
 
-    def _folders(self, below: str) -> list[str]:
-        with os.scandir(os.path.join(self.root, below)) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    def _class_of(self, folder: str) -> tuple[str, ...]:
+        """The folders that lead to a class, and its own; fewer if a folder is in no class."""
+        return tuple(inventory.parts(folder)[: self._depth]) if folder else ()
 
-    def no_videos(self) -> InputError:
+    def _check_loose(self, paths: Sequence[str], depth: int) -> None:
+        """Raises `InputError` if a video is not in as many folders as lead to a class."""
+        loose = [path for path in paths if path.count("/") < depth]
+        if not loose:
+            return
+        if loose[0] in self.broken:
+            raise InputError(f"The link {loose[0]!r} leads nowhere; repair it, or remove it.")
+        told = ", ".join(map(repr, loose[:5])) + (", ..." if len(loose) > 5 else "")
+        raise InputError(
+            f"Videos in no class folder: {len(loose)} ({told}); move each into the folder of its "
+            "class, or away."
+        )
+
+    def _check_unknown(self, paths: Sequence[str]) -> None:
+        """Raises `InputError` if a class has files, none of them a video, and not all documents."""
+        known = {self._class_of(path) for path in paths}
+        for folder, name in sorted(self._walk.unknown.items()):
+            names = self._class_of(folder)
+            if len(names) < self._depth or names in known:
+                continue
+            if self.is_split and names[self._below].lower() not in text.SPLIT_WORDS:
+                continue
+            what = "folder of numbered frames" if self.is_frames else "video"
+            raise InputError(
+                f"The class folder {'/'.join(names)!r} holds files such as {name!r} and no {what}; "
+                "convert them, or move the folder away."
+            )
+
+    def _check_repeated(self, paths: Sequence[str]) -> None:
+        """Raises `InputError` if videos of one class are, by a link, those of another too."""
+        for folder, first in sorted(self._walk.repeated.items()):
+            if not first or f"{folder}/".startswith(f"{first}/"):
+                continue  # a loop
+            here, there = self._class_of(folder), self._class_of(first)
+            if here == there and len(here) == self._depth:
+                continue
+            if any(path == first or path.startswith(f"{first}/") for path in paths):
+                raise InputError(
+                    f"{folder!r} and {first!r} are one folder; a video can be in one class and "
+                    "one split only: remove the link."
+                )
+
+    def _no_videos(self) -> InputError:
         """What to say of a tree without videos."""
         if self.is_frames:
             return InputError(
@@ -158,7 +203,7 @@ class _Tree:
                 "folder of 00001.jpg, 00002.jpg, ... for each video."
             )
         hint = ""
-        if inventory.walk(self.root, videos=False, frames=True)[0]:
+        if inventory.walk(self.root, videos=False, frames=True).paths:
             hint = " It holds folders of pictures: for these give --dataset frame_folders."
         return InputError(
             f"No videos below {self.root!r}; expected one folder per class holding files such as "

@@ -30,9 +30,10 @@ def read(request: Request) -> manifest.Scan:
                 text.fail(where, "expected a classname and a youtube_id.")
             start_s, end_s = text.segment(start, end, where)
             names.add(name)
-            key = f"{fold(name).replace(' ', '_')}/{video}_{start}_{end}"
+            # Of the numbers: `0,1` and `0.0,1.0` are one clip.
+            key = f"{fold(name).replace(' ', '_')}/{video}_{start_s}_{end_s}"
             places = (Place(f"v_{video}", start_s, end_s), Place(video, start_s, end_s))
             rows.append(Row(key, split, 0, places, where, name))
     table = request.class_list or alphabetical(names, "the list")
     rows = [row._replace(label=table.row(row.class_name, row.where)) for row in rows]
-    return resolve(request, "hacs", table.names, rows)
+    return resolve(request, table.names, rows)

@@ -43,4 +43,4 @@ def read(request: Request) -> manifest.Scan:
                 key = f"{name}/{video.strip()}"
                 label = table.row(name, where)
                 rows.append(Row(key, _USES[use], label, (Place(key),), where, name))
-    return resolve(request, "hmdb", table.names, rows, is_strict=True)
+    return resolve(request, table.names, rows, is_strict=True)

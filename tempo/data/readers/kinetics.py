@@ -18,9 +18,9 @@ def read(request: Request) -> manifest.Scan:
     """The videos of all lists that are given."""
     found = []
     for file in request.files(r".*\.csv$", what="its lists"):
-        if not file.is_named and not _has_labels(file.path):
-            continue  # the test split of the first release, met in a folder
         split_told = file.split or text.split_of(file.path)
+        if not file.is_named and _is_unlabelled(file.path, split_told):
+            continue
         for number, cells in text.table(file.path, _COLUMNS, optional=("split",)):
             label, video, start, end, word = cells
             where = (file.path, number)
@@ -48,9 +48,10 @@ def read(request: Request) -> manifest.Scan:
         )
         for label, video, begin, until, split, where in found
     ]
-    return resolve(request, "kinetics", table.names, rows)
+    return resolve(request, table.names, rows)
 
 
-def _has_labels(path: str) -> bool:
-    header = next(text.rows(path), (1, []))[1]
-    return "label" in [name.lower() for name in header]
+def _is_unlabelled(path: str, split: str) -> bool:
+    """Whether a file met in a folder is the first release's test split, or another kind of file."""
+    names = [name.lower() for name in next(text.rows(path), (1, []))[1]]
+    return "label" not in names and (split == "test" or "youtube_id" not in names)

@@ -14,12 +14,6 @@ from tempo.data.readers import inventory, text
 from tempo.data.readers.classes import ClassTable, fold, read_list
 from tempo.errors import InputError, nearest
 
-SPLITS = ("train", "val", "test")
-_SPLIT_WORDS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validate": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 MISSING = "missing_file"
 NO_FACTS: Mapping[str, Any] = {}
 
@@ -82,8 +76,6 @@ class Request:
       dataset: a row of `specs.DATASETS`.
       needs: which files that dataset needs, for errors.
       class_list: the classes in the order that the user fixed, or None.
-      split_number: of datasets with several published splits.
-      allow_missing: whether listed videos may be missing.
     """
 
     def __init__(
@@ -100,24 +92,41 @@ class Request:
         self.dataset = dataset
         self.needs = needs
         self.class_list: ClassTable | None = read_list(classes) if classes else None
-        self.split_number = split_number
-        self.allow_missing = allow_missing
+        self._split_number = split_number
+        self._allow_missing = allow_missing
+        # What was asked and no reader has looked at, by flag; the defaults ask for nothing.
+        self._unused = dict.fromkeys(
+            [f"--split-number {split_number}"] * (split_number != 1)
+            + ["--allow-missing"] * allow_missing
+        )
         self._files: list[Annotation] = []
         self._unread: set[str] = set()
         for item in annotations:
             self._expand(item)
+
+    @property
+    def split_number(self) -> int:
+        """Which of several published splits."""
+        self._unused.pop(f"--split-number {self._split_number}", None)
+        return self._split_number
+
+    @property
+    def allow_missing(self) -> bool:
+        """Whether listed videos may be missing."""
+        self._unused.pop("--allow-missing", None)
+        return self._allow_missing
 
     def _expand(self, item: str) -> None:
         """A file, `SPLIT=FILE`, or a folder of files."""
         split, equals, path = item.partition("=")
         if not equals or os.path.exists(item):
             split, path = "", item
-        elif split not in _SPLIT_WORDS:
+        elif split not in text.SPLIT_WORDS:
             raise InputError(
-                f"--annotations {item!r}: {split!r} is no split.{nearest(split, SPLITS)}"
+                f"--annotations {item!r}: {split!r} is no split.{nearest(split, text.SPLITS)}"
             )
         else:
-            split = _SPLIT_WORDS[split]
+            split = text.SPLIT_WORDS[split]
         if os.path.isdir(path):
             names = sorted(name for name in os.listdir(path) if not name.startswith("."))
             files = [os.path.join(path, name) for name in names]
@@ -181,10 +190,17 @@ class Request:
                 f"it reads {self.needs}."
             )
 
+    def check_all_used(self) -> None:
+        """Raises `InputError` if a flag was given that means nothing to the dataset."""
+        for flag in self._unused:
+            raise InputError(
+                f"{flag} means nothing to dataset {self.dataset!r} as it is here; leave it out."
+            )
+
 
 def split_named(word: str, where: text.Where) -> str:
     """The split that a cell names, in any of the usual words."""
-    split = _SPLIT_WORDS.get(word.lower())
+    split = text.SPLIT_WORDS.get(word.lower())
     if split is None:
         text.fail(where, f"expected a split (train, val or test); found {word!r}.")
     return split
@@ -192,7 +208,6 @@ def split_named(word: str, where: text.Where) -> str:
 
 def resolve(
     request: Request,
-    layout: str,
     class_names: Sequence[str],
     rows: Iterable[Row],
     *,
@@ -205,7 +220,6 @@ def resolve(
 
     Args:
       request: what was asked.
-      layout: what kind of list it is.
       class_names: in label order.
       rows: the listed videos, in record order.
       frames: whether they are folders of numbered frames (None: or files).
@@ -219,7 +233,9 @@ def resolve(
     rows = list(rows)
     if not rows:
         raise InputError(f"The annotations of {request.dataset!r} list no video; check the files.")
-    _check_ids(rows)
+    num_listed = len(rows)
+    rows = _distinct(rows)
+    allow_missing = request.allow_missing
     if is_strict and request.class_list is None:
         labels = {row.split: set() for row in rows}
         for row in rows:
@@ -238,12 +254,11 @@ def resolve(
             manifest.Source(row.id, path, row.label, place.start_s, place.end_s, row.metadata)
         )
     if missing:
-        _check_missing(request, missing, len(rows))
+        _check_missing(missing, len(rows), request.root, allow_missing)
     _check_overlap(sources)
     return manifest.Scan(
-        layout,
         tuple(class_names),
-        {split: tuple(sources[split]) for split in SPLITS if split in sources},
+        {split: tuple(sources[split]) for split in text.SPLITS if split in sources},
         label_kind=label_kind,
         label_groups=dict(label_groups),
         refused=tuple(
@@ -251,23 +266,38 @@ def resolve(
             for r in missing
         ),
         is_strict=is_strict and request.class_list is None,
+        num_repeated=num_listed - len(rows),
     )
 
 
-def _check_ids(rows: Iterable[Row]) -> None:
-    seen: dict[str, Row] = {}
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """The rows without those that say again what another says.
+
+    Raises:
+      InputError: rows of one id that do not agree, with the places of the first five.
+    """
+    firsts: dict[str, Row] = {}
+    wrong = []
     for row in rows:
-        first = seen.setdefault(row.id, row)
-        if first is row:
-            continue
-        at = f"{first.where[0]}:{first.where[1]}"
-        if first.split == row.split:
-            text.fail(row.where, f"{row.id!r} is listed twice, first at {at}; remove one line.")
-        text.fail(
-            row.where,
+        first = firsts.setdefault(row.id, row)
+        if first is not row and first._replace(where=row.where) != row:
+            wrong.append((row, first))
+    if not wrong:
+        return list(firsts.values())
+    row, first = wrong[0]
+    more = ""
+    if len(wrong) > 1:
+        told = ", ".join(f"{r.id!r} (line {r.where[1]})" for r, _ in wrong[1:5])
+        more = f" So are {len(wrong) - 1} more: {told}{', ...' if len(wrong) > 5 else ''}."
+    at = f"{first.where[0]}:{first.where[1]}"
+    if first.split == row.split:
+        problem = f"{row.id!r} is listed twice, first at {at}; remove one line."
+    else:
+        problem = (
             f"{row.id!r} is in the {row.split} split and, at {at}, in the {first.split} split; "
-            "a video can be in one only.",
+            "a video can be in one only."
         )
+    text.fail(row.where, problem + more)
 
 
 def _locate(disk: inventory.Inventory, row: Row) -> tuple[str, Place] | None:
@@ -292,7 +322,7 @@ def _preferred(paths: Sequence[str], row: Row) -> list[str]:
     def agreement(path: str) -> int:
         folders = path.split("/")[:-1]
         return sum(
-            _SPLIT_WORDS.get(name.lower()) == row.split or fold(name) == fold(row.class_name)
+            text.SPLIT_WORDS.get(name.lower()) == row.split or fold(name) == fold(row.class_name)
             for name in folders
         )
 
@@ -300,17 +330,17 @@ def _preferred(paths: Sequence[str], row: Row) -> list[str]:
     return sorted(path for path in paths if agreement(path) == best)
 
 
-def _check_missing(request: Request, missing: Sequence[Row], num_rows: int) -> None:
+def _check_missing(missing: Sequence[Row], num_rows: int, root: str, allow: bool) -> None:
     first = ", ".join(row.places[0].name for row in missing[:5])
     if len(missing) == num_rows:
         raise InputError(
-            f"None of the {num_rows} listed videos is below {request.root!r} (looked for {first}); "
+            f"None of the {num_rows} listed videos is below {root!r} (looked for {first}); "
             "give --videos the folder that holds them."
         )
-    if not request.allow_missing:
+    if not allow:
         more = ", ..." if len(missing) > 5 else ""
         raise InputError(
-            f"{len(missing)} of {num_rows} listed videos are not below {request.root!r}: {first}"
+            f"{len(missing)} of {num_rows} listed videos are not below {root!r}: {first}"
             f"{more}; add them, or leave them out with --allow-missing."
         )
 

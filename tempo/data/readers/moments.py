@@ -33,4 +33,4 @@ def read(request: Request) -> manifest.Scan:
             folder = {"train": "training", "val": "validation"}.get(file.split, file.split)
             places = (Place(f"{folder}/{video}"), Place(video))
             rows.append(Row(key, file.split, table.row(label, where), places, where, label))
-    return resolve(request, "moments", table.names, rows)
+    return resolve(request, table.names, rows)

@@ -16,7 +16,6 @@ from tempo.data import manifest
 from tempo.data.readers import text
 from tempo.data.readers.classes import ClassTable, read_list
 from tempo.data.readers.listing import Annotation, Place, Request, Row, resolve
-from tempo.errors import InputError
 
 _LISTS = r"(?!.*labels).*"
 _LABELS = r".*labels\."
@@ -28,9 +27,9 @@ def read_v1(request: Request) -> manifest.Scan:
     rows = [
         _row(video, file.split, label, where, table)
         for file in request.lists(_LISTS + r"\.csv$", what="its lists of videos")
-        for video, label, where in _labelled(file, _pairs)
+        for video, label, where in _labelled(file, _pairs, _has_pairs)
     ]
-    return resolve(request, "ssv1", table.names, rows, frames=True)
+    return resolve(request, table.names, rows, frames=True)
 
 
 def read_v2(request: Request) -> manifest.Scan:
@@ -38,12 +37,13 @@ def read_v2(request: Request) -> manifest.Scan:
     table = _classes(request)
     rows = []
     for file in request.lists(_LISTS + r"\.(json|csv)$", what="its lists of videos"):
-        found = _items if file.path.lower().endswith(".json") else _pairs
+        is_json = file.path.lower().endswith(".json")
+        found = (_items, _has_templates) if is_json else (_pairs, _has_pairs)
         rows += [
             _row(video, file.split, label, where, table)
-            for video, label, where in _labelled(file, found)
+            for video, label, where in _labelled(file, *found)
         ]
-    return resolve(request, "ssv2", table.names, rows, frames=None)
+    return resolve(request, table.names, rows, frames=None)
 
 
 def _classes(request: Request) -> ClassTable:
@@ -60,14 +60,26 @@ def _classes(request: Request) -> ClassTable:
 _Items = Iterator[tuple[str, str, text.Where]]
 
 
-def _labelled(file: Annotation, read: Callable[[str], _Items]) -> list[tuple]:
+def _labelled(
+    file: Annotation, read: Callable[[str], _Items], has_labels: Callable[[str], bool]
+) -> list[tuple]:
     """The items of a list; none of a test split without labels that was met in a folder."""
-    try:
-        return list(read(file.path))
-    except InputError:
-        if file.is_named or file.split != "test":
-            raise
+    if file.split == "test" and not file.is_named and not has_labels(file.path):
         return []
+    return list(read(file.path))
+
+
+def _has_pairs(path: str) -> bool:
+    """Whether any line has a label; a list without any is one of ids."""
+    return any(";" in line for _, line in text.lines(path))
+
+
+def _has_templates(path: str) -> bool:
+    """Whether a file is anything but a list of `{"id": ...}` without templates."""
+    content = text.read_json(path)
+    if not isinstance(content, list):
+        return True
+    return not all(isinstance(i, dict) and "id" in i and "template" not in i for i in content)
 
 
 def _pairs(path: str) -> _Items:

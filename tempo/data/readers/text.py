@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 
 from tempo.errors import InputError
 
-_SPLIT = re.compile(r"(?<![a-z])(train|val|test)")  # not the end of "latest" or "interval"
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validate": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""The words that folders, columns and file names have for each split."""
+SPLITS = tuple(dict.fromkeys(SPLIT_WORDS.values()))
+"""The splits, in record order."""
+
+_SPLIT = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})")  # not the end of "latest", "interval"
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 
 Where = tuple[str, int]
@@ -140,5 +149,6 @@ def segment(start: str, end: str, where: Where) -> tuple[float, float]:
 
 def split_of(path: str) -> str:
     """The split that a file name tells (`train`, `val` or `test`); empty if none or several."""
-    found = set(_SPLIT.findall(_CAPITAL.sub(r"_\1", os.path.basename(path)).lower()))
+    words = _SPLIT.findall(_CAPITAL.sub(r"_\1", os.path.basename(path)).lower())
+    found = {SPLIT_WORDS[word] for word in words}
     return found.pop() if len(found) == 1 else ""

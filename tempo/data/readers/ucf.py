@@ -23,38 +23,23 @@ _MOD_SEED = 1992
 
 
 def read(request: Request) -> manifest.Scan:
-    """One of the three published splits."""
+    """One of the three published splits.
+
+    Where several copies of a video are below the folder of videos, that in `videos/` or `UCF-101/`
+    is taken.
+    """
     table = _find_lists(request)
+    folders = [d for d in ("videos", "UCF-101") if os.path.isdir(os.path.join(request.root, d))]
     rows = [_row(*listed, table) for split in ("train", "test") for listed in _read(request, split)]
     names = _head(request, table)
-    rows = [row._replace(label=names.row(row.class_name, row.where)) for row in rows]
-    return resolve(request, "ucf", names.names, rows, is_strict=True)
-
-
-def read_unlocated(request: Request) -> manifest.Scan:
-    """As `read`, of a tree that holds its lists; whether a video is there is not looked up."""
-    table = _find_lists(request)
-    videos = next((d for d in ("videos", "UCF-101") if os.path.isdir(f"{request.root}/{d}")), "")
-    prefix = f"{videos}/" if videos else ""
-    names = _head(request, table)
-    splits = {}
-    for split in ("train", "test"):
-        rows = [_row(*listed, table) for listed in _read(request, split)]
-        splits[split] = tuple(
-            manifest.Source(row.id, prefix + row.id, names.row(row.class_name, row.where))
-            for row in rows
+    rows = [
+        row._replace(
+            label=names.row(row.class_name, row.where),
+            places=(*(Place(f"{folder}/{row.id}") for folder in folders[:1]), *row.places),
         )
-    if not any(splits.values()):
-        raise InputError(f"The split files in {request.root!r} name no videos.")
-    both = {v.id for v in splits["train"]} & {v.id for v in splits["test"]}
-    if both:
-        number = request.split_number
-        raise InputError(f"{min(both)!r} is in trainlist{number:02d} and in its test list.")
-    is_strict = request.class_list is None
-    if is_strict:
-        labels = {split: [v.label for v in found] for split, found in splits.items()}
-        manifest.check_classes(names.names, labels)
-    return manifest.Scan("ucf", names.names, splits, is_strict=is_strict)
+        for row in rows
+    ]
+    return resolve(request, names.names, rows, is_strict=True)
 
 
 def read_mod(request: Request) -> manifest.Scan:
@@ -90,7 +75,7 @@ def read_mod(request: Request) -> manifest.Scan:
             renamed = Place(f"video_{word}_{number:07d}.avi")
             label = names.row(row.class_name, row.where)
             rows.append(row._replace(split=split, label=label, places=(*row.places, renamed)))
-    return resolve(request, "mod_ucf", names.names, rows, is_strict=True)
+    return resolve(request, names.names, rows, is_strict=True)
 
 
 def _head(request: Request, table: ClassTable) -> ClassTable:

@@ -13,6 +13,8 @@ from tempo.data import readers
 from tempo.errors import InputError
 from tests.data import published
 
+_V1 = "something-something-v1"
+
 
 def touch(path, *args, **kwargs):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,15 @@ def test_kinetics_without_labels_is_left_out_of_a_folder(make, tmp_path):
         read(annotations=[tmp_path / "annotations/test.csv"])
 
 
+def test_kinetics_with_a_wrong_header_is_not_left_out_of_a_folder(make, tmp_path):
+    change, read = make("kinetics400")
+    published.write(tmp_path / "annotations/class_names.csv", "id,name\n0,abseiling\n")
+    assert len(read(annotations=[tmp_path / "annotations"]).splits["train"]) == 9
+    change("train.csv", "label,", "lable,")
+    with pytest.raises(InputError, match=r"train.csv:1: .*'label' is not in"):
+        read(annotations=[tmp_path / "annotations"])
+
+
 def test_something_something(make, tmp_path):
     change, read = make("ssv1")
     scan = read()
@@ -131,6 +142,25 @@ def test_something_something_2(make, tmp_path):
         read(annotations=[*files, labels / "test.json"])
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "good", "bad"),
+    [
+        ("ssv2", "test.json", '[{"id":"1420"},{"id":"1421"}]', '[{"id":"1420"},{"id":"14'),
+        ("ssv2", "test.json", "[]", '[{"id":"1"},{"id":"2","template":"Pushing [something]"}]'),
+        ("ssv1", f"{_V1}-test.csv", "9001\n9002\n", "9001;Pushing something\n9002\n"),
+    ],
+)
+def test_only_a_list_without_labels_is_left_out(make, tmp_path, name, file, good, bad):
+    _, read = make(name)
+    (path,) = tmp_path.rglob(file)
+    path.write_text(good)
+    scan = read()
+    assert len(scan.splits["train"]) == 9
+    path.write_text(bad)
+    with pytest.raises(InputError, match=file):
+        read()
+
+
 def test_moments(make):
     _, read = make("moments")
     scan = read()
@@ -140,7 +170,7 @@ def test_moments(make):
 
 
 def test_hacs(make):
-    _, read = make("hacs")
+    change, read = make("hacs")
     scan = read()
     # Of three clips the second has the label -1; those of the testing subset have none.
     found = [v for v in videos(scan).values() if v.label == 2]
@@ -151,6 +181,11 @@ def test_hacs(make):
     assert {v.path for v in found} == {"Ironing_clothes/v_t2X2hz1G6i8.mp4"}
     assert [(v.start_s, v.end_s) for v in found] == [(0.0, 1.0), (1.0, 2.0)]
     assert list(scan.splits) == ["train", "val"]
+    # One clip, however its times are written.
+    change("HACS_clips_v1.1.1.csv", "training,0.0,1.0,1\n",
+           "training,0.0,1.0,1\nApplying sunscreen,t0X2hz1G6i8,training,0,1,1\n")  # fmt: skip
+    again = read()
+    assert again.splits == scan.splits and again.num_repeated == 1
 
 
 def test_epic_kitchens(make, tmp_path):
@@ -227,6 +262,9 @@ def test_lists_of_frame_folders(make):
     change, read = make("mmaction_frames")
     scan = read()
     assert videos(scan)["yoga/train 1"].path == "yoga/train 1"
+    assert videos(scan)["yoga/train 1"].metadata == {"num_frames": 11}
+    change("train.txt", "yoga/train 2 12 1", "yoga/train 2/ 1")  # without the number of frames
+    assert videos(read())["yoga/train 2"].metadata == {}
     change("train.txt", "yoga/train 1 11 1", "yoga/train 1 1")
     with pytest.raises(InputError, match="1 of 15 listed videos are not below .*: yoga/train;"):
         read()  # the number of frames may be left out, but not if the name ends with a number
@@ -242,7 +280,6 @@ def test_lists_of_several_labels(make):
     assert found["yoga/train 1.mp4"].label == ()
 
 
-_V1 = "something-something-v1"
 _EPIC = "EPIC_train_action_labels.csv"
 
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from tempo.data import readers
+from tempo.data import manifest, readers
 from tempo.errors import InputError
 
 
@@ -62,6 +62,65 @@ def test_an_id_twice(make):
     lists = {"train.csv": "a.mp4 0\n\nb.mp4 1\na.mp4 1\n"}
     message = r"train.csv:4: 'a.mp4' is listed twice, first at .*train.csv:1; remove one line"
     refused(message, make, ["a.mp4", "b.mp4"], lists)
+
+
+def test_lines_that_say_the_same_again_are_counted(make):
+    scan = make(["a.mp4", "b.mp4"], {"train.csv": "a.mp4 0\nb.mp4 1\na.mp4 0\na.mp4,0\n"})
+    assert [v.id for v in scan.splits["train"]] == ["a.mp4", "b.mp4"]
+    assert scan.num_repeated == 2
+    assert scan.notes == ("lines of lists repeated, taken once: 2",)
+
+
+def test_ids_that_are_twice_and_do_not_agree_are_counted_and_five_are_named(make):
+    again = "".join(f"v{i}.mp4 1\n" for i in range(7))
+    message = (
+        r"train.csv:11: 'v0.mp4' is listed twice, first at .*train.csv:1; remove one line\. So are "
+        r"6 more: 'v1.mp4' \(line 12\), 'v2.mp4' \(line 13\), 'v3.mp4' \(line 14\), 'v4.mp4' "
+        r"\(line 15\), \.\.\.\.$"
+    )
+    refused(message, make, ["v0.mp4"], {"train.csv": TEN + again})
+
+
+def test_one_file_under_two_ids(make):
+    lists = {"train.csv": "c/a.mp4 0\na.mp4 0\n"}
+    refused("'c/a.mp4' and 'a.mp4' are one file, 'c/a.mp4'; list it once", make, ["c/a.mp4"], lists)
+
+
+def test_ids_of_every_scan_are_checked(make, monkeypatch):
+    twice = tuple(manifest.Source("a", f"{i}.mp4", 0) for i in range(2))
+    scan = manifest.Scan(("c",), {"train": twice[:1], "test": twice[1:]})
+    monkeypatch.setitem(readers.READERS, "folder", lambda request: scan)
+    refused("'a' is there twice", make, ["a.mp4"], {}, "folder")
+
+
+def test_absolute_paths_may_go_through_links(make, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "videos")
+    lists = {"train.csv": f"{tmp_path}/link/c/a.mp4 0\n{tmp_path}/videos/c/b.mp4 0\n"}
+    scan = make(["c/a.mp4", "c/b.mp4"], lists)
+    assert [v.id for v in scan.splits["train"]] == ["c/a.mp4", "c/b.mp4"]
+    lists = {"train.csv": f"{tmp_path}/videos/c/a.mp4 0\n"}
+    given = [str(tmp_path / "train.csv")]
+    (tmp_path / "train.csv").write_text(lists["train.csv"])
+    scan = readers.read(tmp_path / "link", dataset="slowfast", annotations=given)
+    assert [v.path for v in scan.splits["train"]] == ["c/a.mp4"]
+
+
+@pytest.mark.parametrize("listed", ["caf\u00e9/a.mp4", "cafe\u0301/a.mp4"])
+def test_a_list_and_a_disk_may_compose_accents_in_two_ways(make, listed):
+    scan = make(["cafe\u0301/a.mp4"], {"train.csv": f"{listed} 0\n"})
+    assert [v.path for v in scan.splits["train"]] == ["cafe\u0301/a.mp4"]
+
+
+@pytest.mark.parametrize("header", ["path,label", "video_path, label", '"path","label"'])
+def test_a_list_may_name_its_columns(make, header):
+    scan = make(["a.mp4"], {"train.csv": f"\n{header}\na.mp4,0\n"})
+    assert [v.id for v in scan.splits["train"]] == ["a.mp4"]
+    refused("train.csv:2: expected '<path>", make, ["a.mp4"], {"train.csv": f"a.mp4,0\n{header}"})
+
+
+def test_a_split_number_where_there_is_one_split(make):
+    refused("--split-number 2 means nothing to dataset 'slowfast'", make, ["a.mp4"],
+            {"train.csv": "a.mp4 0\n"}, split_number=2)  # fmt: skip
 
 
 def test_a_video_in_two_splits(make):
