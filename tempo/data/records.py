@@ -23,7 +23,8 @@ from tempo.errors import InputError, RecordError, lookup
 
 MANIFEST_FILE = "manifest.json"
 REJECTED_FILE = "rejected.json"
-MANIFEST_FORMAT = 2
+MANIFEST_FORMAT = 3
+"""Of the header, the index and the records. Another layout of any of them is another number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,8 @@ class Records:
       label_groups: number of classes of each group, by name; empty unless the kind is `joint`.
       mirror_labels: int32 [K], label of the mirrored video; None if it keeps its label.
       flow: how the optical flow was made; None if there is none.
-      manifest_sha256: identity of the data: settings, classes and accepted videos with their bytes.
+      manifest_sha256: identity of the data: format, settings, classes and accepted videos with the
+        bytes of their files; not where those files were.
       splits: names of the splits.
     """
 
@@ -259,17 +261,31 @@ def open_records(data_dir: str | os.PathLike) -> Records:
     """
     root = Path(data_dir)
     header = read_header(root)
+    check_files(root, header)
+    return _records(str(root), header)
+
+
+def check_files(data_dir: str | os.PathLike, header: Mapping[str, Any]) -> None:
+    """Raises `InputError` if a file of records or of the index is missing or has changed in size.
+
+    Args:
+      data_dir: the dataset.
+      header: from `read_header`.
+    """
     for split in header["splits"].values():
         sizes = split["index_bytes"] | {s["file"]: s["file_bytes"] for s in split["shards"]}
         for name, expected in sizes.items():
-            file = root / name
-            size = file.stat().st_size if file.is_file() else None
-            if size != expected:
-                raise InputError(
-                    f"{str(file)!r} is {'missing' if size is None else 'cut or changed'}; delete "
-                    "the dataset and prepare again."
-                )
-    return _records(str(root), header)
+            check_size(Path(data_dir) / name, expected)
+
+
+def check_size(file: Path, expected: int | None = None) -> None:
+    """Raises `InputError` if a file of a dataset is not there, or of another size than given."""
+    size = file.stat().st_size if file.is_file() else None
+    if size is None or expected not in (None, size):
+        raise InputError(
+            f"{str(file)!r} is {'missing' if size is None else 'cut or changed'}; delete the "
+            "dataset and prepare again."
+        )
 
 
 def read_header(data_dir: str | os.PathLike) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_a_full_disk_is_told_and_the_next_build_goes_on(
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
     for error in (OSError(errno.EACCES, "no"), RuntimeError("a bug"), RunError("no space")):
-        with pytest.raises(type(error), match=str(error)[-5:]), disk.told_when_full(tmp_path):
+        with pytest.raises(type(error), match=str(error)[-5:]), disk.told(tmp_path):
             raise error
 
 

@@ -49,7 +49,18 @@ class ExampleSettings:
 
     def described(self) -> dict[str, Any]:
         """As JSON: what makes two builds the same."""
-        return dataclasses.asdict(self) | {"flow": self.flow and self.flow.identity}
+        told = dataclasses.asdict(self) | {"flow": self.flow and self.flow.identity}
+        return told | {"pictures": self.pictures}
+
+    @property
+    def pictures(self) -> dict[str, Any] | None:
+        """What decides the stored pixels besides size and quality; None if no picture is stored."""
+        if self.kind != "frames" or self.is_check:
+            return None
+        # As it comes out, whatever was asked for: the encoders' defaults differ.
+        sampling = frame_folders.sampling(jpeg.encode(np.zeros((16, 16, 3), np.uint8)))
+        encoder = "opencv" if jpeg.simplejpeg is None else "simplejpeg"
+        return {"encoder": encoder, "sampling": ",".join(sampling)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,9 @@ import tensorflow_datasets as tfds
 from tempo.data.store import example_proto, index
 from tempo.data.video import decode
 
+METADATA_FILES = ("dataset_info.json", "features.json")
+"""What TFDS needs besides the records."""
+
 _SHARD_SUFFIX = "array_record"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from tempo.data.video import jpeg
+from tempo.data.video import jpeg, scan
 from tempo.data.video.decode import RefusedVideoError
 
 DEFAULT_FPS = 25.0
@@ -143,10 +143,13 @@ def _part(numbers: list[int], fps: float, start_s: float, end_s: float | None) -
     """The numbers of the frames that a part of a folder should have."""
     first, stop = numbers[0], numbers[-1] + 1
     begin = first + max(0, math.ceil(start_s * fps - _TIME_TOLERANCE_FRAMES))
+    has_s = (stop - first) / fps
     if begin >= stop:
-        raise RefusedVideoError(f"segment_past_end:{start_s:g}>{(stop - first) / fps:g}")
+        raise RefusedVideoError(f"segment_past_end:{start_s:g}>{has_s:g}")
     if end_s is None:
         return range(begin, stop)
+    if has_s < end_s - scan._tolerance_s(end_s - start_s):
+        raise RefusedVideoError(f"segment_past_end:{end_s:g}>{has_s:g}")
     return range(begin, min(stop, first + math.ceil(end_s * fps - _TIME_TOLERANCE_FRAMES)))
 
 
@@ -155,7 +158,7 @@ def _picture(data: bytes, number: int) -> tuple[np.ndarray, bool]:
     is_jpeg = data.startswith(_JPEG_MAGIC)
     if is_jpeg and not data.rstrip(b"\0").endswith(_JPEG_END):
         raise RefusedVideoError(f"corrupt_frame@{number}")
-    if is_jpeg and _num_components(data) == 3:
+    if is_jpeg and len(sampling(data)) == 3:
         try:
             return jpeg.decode([data])[0], True
         except ValueError:
@@ -167,15 +170,19 @@ def _picture(data: bytes, number: int) -> tuple[np.ndarray, bool]:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), False
 
 
-def _num_components(data: bytes) -> int:
-    """Colour components of a JPEG, from its frame header (ITU-T T.81, B.2.2); 0 if it has none."""
+def sampling(data: bytes) -> tuple[str, ...]:
+    """Sampling of each colour component of a JPEG, such as `2x2`; none if it has no frame header.
+
+    Source: ITU-T T.81, B.2.2.
+    """
     at = 2
     while at + 9 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return data[at + 9]
+            factors = data[at + 11 : at + 11 + 3 * data[at + 9] : 3]
+            return tuple(f"{both >> 4}x{both & 15}" for both in factors)
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0
+    return ()

@@ -5,11 +5,10 @@ is not there. When all are done they move to their final names, then the TFDS me
 are written, then `rejected.json`, and last of all `manifest.json`: a dataset without it is not one.
 """
 
-import collections
-import dataclasses
+import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -18,51 +17,29 @@ import tqdm
 
 from tempo import files
 from tempo.data import manifest, ops, records
-from tempo.data.builders import checks, disk, examples, features, flows, selection, shards, tidy
+from tempo.data.builders import (
+    checks,
+    disk,
+    examples,
+    features,
+    finished,
+    flows,
+    ordered,
+    selection,
+    shards,
+    tidy,
+)
+from tempo.data.builders.finished import BuildReport
 from tempo.data.builders.originals import Originals
 from tempo.data.store import index
 from tempo.data.video import decode, jpeg
-from tempo.errors import InputError, lookup
-
-
-@dataclasses.dataclass(frozen=True)
-class BuildReport:
-    """The result of a build, or of a check.
-
-    Attributes:
-      out_dir: the dataset.
-      num_accepted: videos that became records.
-      num_rejected: videos that were refused.
-      rejected: `{"id", "source", "split", "reason"}` of each refused video.
-      num_reused: videos of finished shards that an earlier run had left.
-      splits: accepted videos of each split.
-      manifest_sha256: identity of the data; empty after a check, which makes none.
-      details: the file that names every refused video.
-    """
-
-    out_dir: str
-    num_accepted: int
-    num_rejected: int
-    rejected: tuple[Mapping[str, str], ...]
-    num_reused: int
-    splits: Mapping[str, int]
-    manifest_sha256: str
-    details: str
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """How many videos were refused for each reason, without places and numbers."""
-        return checks.count_reasons(self.rejected)
+from tempo.errors import InputError, check_keys, lookup
 
 
 def build(
     videos_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     *,
-    dataset: str = "folder",
-    annotations: Sequence[str] = (),
-    classes: str | None = None,
-    split_number: int = 1,
     kind: str = "frames",
     short_side_px: int = 256,
     jpeg_quality: int = jpeg.QUALITY,
@@ -71,11 +48,10 @@ def build(
     flow: ops.Row | None = None,
     num_shards: int | None = None,
     num_workers: int | None = None,
-    limit: int | None = None,
-    allow_missing: bool = False,
     strict: bool = False,
     check_only: bool = False,
     progress: bool = True,
+    **request: Any,
 ) -> BuildReport:
     """Decodes and validates every video once and writes a TFDS dataset of array_record files.
 
@@ -85,10 +61,6 @@ def build(
     Args:
       videos_dir: the downloaded videos.
       out_dir: where the dataset goes; made if missing.
-      dataset: a row of `tempo.data.specs.DATASETS`: how videos and labels are found.
-      annotations: the dataset's published lists, `PATH` or `SPLIT=PATH`.
-      classes: a file of class names that fixes the order of the labels.
-      split_number: of datasets that have several published splits.
       kind: `frames` (JPEG frames: fast random access) or `encoded` (untouched files: small).
       short_side_px: longest short side of stored frames; 0 keeps their size; never enlarged.
       jpeg_quality: of stored frames, 1 to 100.
@@ -97,48 +69,64 @@ def build(
       flow: a row of `tempo.data.flow.METHODS`, to store optical flow beside the frames.
       num_shards: files per split; by default one per 128 videos, but 16 if there are enough.
       num_workers: threads; one per core by default.
-      limit: at most this many videos of each split, spread over the classes.
-      allow_missing: leave out listed videos that are not there.
       strict: stop at the first video that is refused.
       check_only: decode and validate, write `check.json` and `check.jsonl` and no records.
       progress: show a progress bar on stderr.
+      **request: which videos, as `selection.Request` has it: dataset, annotations, classes, ...
 
     Raises:
-      InputError: nothing to read, settings out of range, another dataset in `out_dir`, a class left
-        without videos, or a refused video where `strict`.
-      RunError: the disk is full. The next build goes on from there.
+      InputError: nothing to read, settings out of range, an `out_dir` that holds other things or a
+        damaged dataset, a class left without videos, or a refused video where `strict`.
+      RunError: the disk is full, or fails. The next build goes on from there.
     """
     lookup(dict.fromkeys(examples.KINDS), kind, "kind")
+    _check_numbers(short_side_px, jpeg_quality, min_frames, max_frames, num_shards, num_workers)
+    check_keys("A build", request, selection.Request)
+    asked = selection.Request(**request)
+    flow_settings = flows.create(flow, kind, min_frames)
+    with disk.told(out_dir):
+        if not records.is_complete(out_dir):
+            disk.check_place(out_dir)
+        scan = selection.find(videos_dir, asked)
+        settings = examples.ExampleSettings(
+            kind=kind,
+            short_side_px=short_side_px if kind == "frames" else 0,
+            jpeg_quality=jpeg_quality if kind == "frames" else 0,
+            min_frames=min_frames,
+            max_frames=max_frames,
+            folder_fps=scan.fps,
+            label_kind=scan.label_kind,
+            is_check=check_only,
+            flow=flow_settings,
+        )
+        job = _Build(Path(videos_dir), Path(out_dir), settings, scan, asked, num_shards)
+        return job.run(num_workers or os.cpu_count() or 1, strict, progress)
+
+
+def _check_numbers(
+    short_side_px: int,
+    jpeg_quality: int,
+    min_frames: int,
+    max_frames: int,
+    num_shards: int | None,
+    num_workers: int | None,
+) -> None:
+    """Raises `InputError` if a number is out of its range."""
     if short_side_px < 0 or not 1 <= jpeg_quality <= 100 or min_frames < 1:
         raise InputError(
             f"Need short_side_px >= 0, jpeg_quality 1 to 100 and min_frames >= 1; got "
             f"{short_side_px}, {jpeg_quality} and {min_frames}."
         )
-    flow_settings = flows.create(flow, kind, min_frames)
-    scan = selection.find(
-        videos_dir,
-        dataset=dataset,
-        annotations=annotations,
-        classes=classes,
-        split_number=split_number,
-        allow_missing=allow_missing,
-        limit=limit,
-    )
-    settings = examples.ExampleSettings(
-        kind=kind,
-        short_side_px=short_side_px if kind == "frames" else 0,
-        jpeg_quality=jpeg_quality if kind == "frames" else 0,
-        min_frames=min_frames,
-        max_frames=max_frames,
-        folder_fps=scan.fps,
-        label_kind=scan.label_kind,
-        is_check=check_only,
-        flow=flow_settings,
-    )
-    named = {"dataset": dataset, "split_number": split_number, "limit": limit}
-    job = _Build(Path(videos_dir), Path(out_dir), settings, scan, named, num_shards)
-    with disk.told_when_full(out_dir):
-        return job.run(num_workers or os.cpu_count() or 1, strict, progress)
+    if max_frames < min_frames:
+        raise InputError(
+            f"No video has at least {min_frames} and at most {max_frames} frames; raise "
+            "--max-frames or lower --min-frames."
+        )
+    for name, count in (("num_shards", num_shards), ("num_workers", num_workers)):
+        if count is not None and count < 1:
+            raise InputError(
+                f"{name} must be at least 1; got {count}. Leave it out to have it set."
+            )
 
 
 class _Build:
@@ -150,13 +138,13 @@ class _Build:
         out_dir: Path,
         settings: examples.ExampleSettings,
         scan: manifest.Scan,
-        named: Mapping[str, Any],
+        request: selection.Request,
         num_shards: int | None,
     ):
         self.out_dir = out_dir
         self.settings = settings
         self.scan = scan
-        self.named = named
+        self.request = request
         self.originals = Originals(videos_dir)
         self._check_folders()
         described = settings.described()
@@ -167,16 +155,16 @@ class _Build:
 
     def run(self, num_workers: int, strict: bool, progress: bool) -> BuildReport:
         """All of it."""
-        is_check = self.settings.is_check
+        is_check, num_videos = self.settings.is_check, self.scan.num_videos
         if is_check and not records.is_complete(self.out_dir):
             self._check_place()
-        if not is_check and self.is_complete() and not self.staging.folder.exists():
-            return self.report(num_reused=self.scan.num_videos)
+        if not is_check and self.is_complete() and not tidy.is_staging(self.staging.folder):
+            return finished.report(self.out_dir, num_reused=num_videos)
         with self.staging.locked():
             # Another process may have made it meanwhile, or was killed just when it had.
             if not is_check and self.is_complete():
                 self.staging.remove()
-                return self.report(num_reused=self.scan.num_videos)
+                return finished.report(self.out_dir, num_reused=num_videos)
             self._check_strict(self.scan.refused, strict)
             flows.claim(self.staging.folder, self.settings.flow, self.out_dir)
             num_reused = self.write_shards(num_workers, strict, progress)
@@ -192,7 +180,7 @@ class _Build:
         }
         return {
             **self.settings.described(),
-            **self.named,
+            **self.request.described(),
             "class_names": list(self.scan.class_names),
             "sources_sha256": manifest.hash_entries(sources),
         }
@@ -203,16 +191,9 @@ class _Build:
             self._check_place()
             return False
         header = records.read_header(self.out_dir)
-        made = header["build"]
         flows.check_made(header["flow"], self.settings.flow, self.out_dir)
-        for key, value in self.described().items():
-            if made.get(key) == value:
-                continue
-            told = _TOLD.get(key) or f"with {key}={made.get(key)}"
-            raise InputError(
-                f"{str(self.out_dir)!r} holds a dataset made {told}; choose another --out or "
-                "delete it."
-            )
+        finished.check_same(self.out_dir, header["build"], self.described())
+        finished.check_whole(self.out_dir, header)
         return True
 
     def _check_place(self) -> None:
@@ -257,9 +238,11 @@ class _Build:
             total=self.scan.num_videos, initial=num_reused, unit="video", disable=not progress
         )
         try:
-            outcomes = _in_order(pool, self._encode, wanted, window=2 * num_workers)
-            for shard in pending:
-                for refusal in self.staging.write(shard, outcomes):
+            encoded = ordered.map_in_order(
+                pool, self._encode, wanted, window=2 * num_workers, size_of=_num_bytes
+            )
+            with contextlib.closing(encoded) as outcomes:
+                for refusal in self._written(pending, outcomes):
                     if refusal is not None:
                         self._check_strict([refusal], strict)
                         num_refused += 1
@@ -270,6 +253,10 @@ class _Build:
             bar.close()
         return num_reused
 
+    def _written(self, pending: Iterable[shards.Shard], outcomes) -> Iterator[dict | None]:
+        for shard in pending:
+            yield from self.staging.write(shard, outcomes)
+
     def _encode(self, wanted: tuple[str, manifest.Source]) -> examples.Outcome:
         return examples.encode_video(self.originals, *wanted, self.settings)
 
@@ -277,7 +264,7 @@ class _Build:
         """Moves the shards to their final names and writes what describes them."""
         rejected = self._rejected()
         files.write_json(str(self.out_dir / records.REJECTED_FILE), rejected)
-        self._check_accepted(len(rejected))
+        self._check_accepted(len(rejected), str(self.out_dir / records.REJECTED_FILE))
         moved = self.staging.move(self.shards)
         own = {place["file"] for places in moved.values() for place in places}
         own.update(name for split in moved for name in index.file_names(split).values())
@@ -296,27 +283,9 @@ class _Build:
             split: index.write(out_dir, split, self._rows(split), **kinds) | {"shards": places}
             for split, places in moved.items()
         }
-        mirrored = scan.mirror_labels
-        content = {
-            "kind": settings.kind,
-            "short_side_px": settings.short_side_px,
-            "jpeg_quality": settings.jpeg_quality,
-            "class_names": list(scan.class_names),
-            "label_kind": scan.label_kind,
-            "label_groups": dict(scan.label_groups),
-            "mirror_labels": None if mirrored is None else list(mirrored),
-            "flow": settings.flow and settings.flow.metadata,
-        }
-        hashes = {split: facts["rows_sha256"] for split, facts in splits.items()}
-        about = {
-            "format": records.MANIFEST_FORMAT,
-            "sha256": manifest.hash_entries(content | {"rows": hashes}),
-            "num_rejected": len(rejected),
-            "build": self.described(),
-        }
-        header = about | content | {"splits": splits}
-        files.write_json(str(self.out_dir / records.MANIFEST_FILE), header)
-        return self.report(num_reused)
+        about = {"num_rejected": len(rejected), "build": self.described()}
+        finished.write_header(self.out_dir, settings, scan, splits, about)
+        return finished.report(self.out_dir, num_reused)
 
     def finish_check(self, num_reused: int) -> BuildReport:
         """Writes the report of a check."""
@@ -324,6 +293,8 @@ class _Build:
         summary = checks.write(
             str(self.out_dir), self.described(), self._rows(*self.scan.splits), rejected
         )
+        details = str(self.out_dir / checks.VERDICTS_FILE)
+        self._check_accepted(len(rejected), details)
         return BuildReport(
             out_dir=str(self.out_dir),
             num_accepted=summary["num_accepted"],
@@ -332,7 +303,7 @@ class _Build:
             num_reused=num_reused,
             splits={split: counts["accepted"] for split, counts in summary["splits"].items()},
             manifest_sha256="",
-            details=str(self.out_dir / checks.VERDICTS_FILE),
+            details=details,
         )
 
     def _rows(self, *splits: str) -> Iterator[dict[str, Any]]:
@@ -345,9 +316,8 @@ class _Build:
         sidecars = map(self.staging.read, self.shards)
         return [*self.scan.refused, *(row for s in sidecars for row in s["rejected"])]
 
-    def _check_accepted(self, num_rejected: int) -> None:
-        """Raises `InputError` if what was accepted makes no dataset."""
-        path = str(self.out_dir / records.REJECTED_FILE)
+    def _check_accepted(self, num_rejected: int, path: str) -> None:
+        """Raises `InputError` if what was accepted makes no dataset; `path` names the refused."""
         key = "label" if self.scan.label_kind == "single" else "labels"
         labels = {s: [row[key] for row in self._rows(s)] for s in self.scan.splits}
         if not any(labels.values()):
@@ -359,36 +329,6 @@ class _Build:
         except InputError as error:
             raise InputError(f"{error} {num_rejected} were refused; see {path!r}.") from None
 
-    def report(self, num_reused: int) -> BuildReport:
-        """What the finished dataset holds."""
-        header = records.read_header(self.out_dir)
-        details = str(self.out_dir / records.REJECTED_FILE)
-        rejected = files.read_json(details)
-        splits = {split: facts["num_videos"] for split, facts in header["splits"].items()}
-        return BuildReport(
-            out_dir=str(self.out_dir),
-            num_accepted=sum(splits.values()),
-            num_rejected=len(rejected),
-            rejected=tuple(rejected),
-            num_reused=num_reused,
-            splits=splits,
-            manifest_sha256=header["sha256"],
-            details=details,
-        )
 
-
-# How to say that a setting differs, where its value would say little.
-_TOLD = {"sources_sha256": "from other videos", "class_names": "with other class names"}
-
-
-def _in_order(
-    pool: futures.Executor, function: Callable, items: Iterable, window: int
-) -> Iterator[Any]:
-    """`map(function, items)` on a pool with at most `window` items ahead of the consumer."""
-    waiting = collections.deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _num_bytes(outcome: examples.Outcome) -> int:
+    return len(outcome.example or b"")

@@ -5,36 +5,50 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from tempo.data import manifest, readers
 from tempo.errors import InputError
 
 
-def find(
-    videos_dir: str | os.PathLike,
-    *,
-    dataset: str,
-    annotations: Sequence[str],
-    classes: str | None,
-    split_number: int,
-    allow_missing: bool,
-    limit: int | None,
-) -> manifest.Scan:
-    """The videos of a build; for the arguments see `records.build`. Opens none of them.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which videos are asked for.
+
+    Attributes:
+      dataset: a row of `tempo.data.specs.DATASETS`: how videos and labels are found.
+      annotations: the dataset's published lists, `PATH` or `SPLIT=PATH`.
+      classes: a file of class names that fixes the order of the labels.
+      split_number: of datasets that have several published splits.
+      allow_missing: leave out listed videos that are not there.
+      limit: at most this many videos of each split, spread over the classes.
+    """
+
+    dataset: str = "folder"
+    annotations: Sequence[str] = ()
+    classes: str | None = None
+    split_number: int = 1
+    allow_missing: bool = False
+    limit: int | None = None
+
+    def __post_init__(self):
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"limit must be at least 1 video of each split; got {self.limit}.")
+
+    def described(self) -> dict[str, Any]:
+        """As JSON: what makes two requests the same, besides the videos that were found."""
+        return {name: getattr(self, name) for name in ("dataset", "split_number", "limit")}
+
+
+def find(videos_dir: str | os.PathLike, request: Request) -> manifest.Scan:
+    """The videos of a build. Opens none of them.
 
     Raises:
       InputError: lists that cannot be read, videos that are not there, names that are not text.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1 video of each split; got {limit}.")
-    scan = readers.read(
-        videos_dir,
-        dataset=dataset,
-        annotations=annotations,
-        classes=classes,
-        split_number=split_number,
-        allow_missing=allow_missing,
-    )
+    lists = {f.name: getattr(request, f.name) for f in dataclasses.fields(request)}
+    limit = lists.pop("limit")
+    scan = readers.read(videos_dir, **lists)
     for source in itertools.chain(*scan.splits.values()):
         try:
             source.id.encode()

@@ -15,7 +15,7 @@ from typing import Any
 from array_record.python import array_record_module
 
 from tempo import files
-from tempo.data import manifest
+from tempo.data import manifest, records
 from tempo.data.builders import examples, features, tidy
 from tempo.data.builders.originals import Originals
 from tempo.errors import InputError
@@ -36,7 +36,7 @@ class Shard:
       split: the split.
       number: of the shard in its split.
       sources: the videos.
-      fingerprint: hash of the settings and of the files' names, sizes and times.
+      fingerprint: hash of the format, the settings and the files' names, sizes and times.
     """
 
     split: str
@@ -58,7 +58,7 @@ def plan(
     for split, sources in scan.splits.items():
         for number, part in enumerate(_parts(sources, num_shards)):
             facts = [[*facts_of(v), *originals.facts(v)] for v in part]
-            fingerprint = manifest.hash_entries([settings, facts])
+            fingerprint = manifest.hash_entries([records.MANIFEST_FORMAT, settings, facts])
             shards.append(Shard(split, number, part, fingerprint))
     return shards
 

@@ -50,7 +50,8 @@ def write(
       num_classes: K.
 
     Returns:
-      `num_videos`, `rows_sha256` (identity of the rows), and `index_bytes`: the size of each file.
+      `num_videos`, `rows_sha256` (identity of the rows, wherever their files lay), and
+      `index_bytes`: the size of each file.
     """
     names = file_names(split)
     paths = {key: os.path.join(data_dir, name) for key, name in names.items()}
@@ -59,7 +60,7 @@ def write(
         for row in rows:
             line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
             f.write(line)
-            digest.update(line)
+            digest.update(_identity(row))
             offsets.append(offsets[-1] + len(line))
             ids.append(row["id"].encode())
             labels.append(row["label"] if label_kind == "single" else row["labels"])
@@ -76,6 +77,13 @@ def write(
         "rows_sha256": digest.hexdigest(),
         "index_bytes": {names[key]: os.path.getsize(path) for key, path in paths.items()},
     }
+
+
+def _identity(row: Mapping[str, Any]) -> bytes:
+    """What a row says of the video: all but its `path`, which differs between copies."""
+    said = {key: value for key, value in row.items() if key != "path"}
+    text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode() + b"\n"
 
 
 def _rows_of_classes(labels: Sequence[Any], num_classes: int) -> np.ndarray:
