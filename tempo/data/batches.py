@@ -29,6 +29,10 @@ Clip = tuple[dict[str, np.ndarray], bool]
 _OF_PROCESS = ("_lock", "_pool", "_is_closed", "_memory")
 
 
+class _Closed(Exception):
+    """The maker was closed before its batch was full."""
+
+
 class BatchMaker:
     """Fills batches, with its own threads if there are any; goes to worker processes by pickle."""
 
@@ -61,25 +65,31 @@ class BatchMaker:
             self._is_closed = True
 
     def _run(self, function: Callable[[int], None], count: int) -> None:
-        """`function(0)` to `function(count - 1)`, on the threads."""
+        """`function(0)` to `function(count - 1)`, on the threads; `_Closed` if not all of them."""
         numbers = iter(range(count))  # shared: each thread takes the next one
 
-        def work() -> None:
+        def work() -> int:
+            num_done = 0
             for i in numbers:
-                function(i)
                 if self._is_closed:
-                    return
+                    break
+                function(i)
+                num_done += 1
+            return num_done
 
         with self._lock:
-            if self._num_threads and self._pool is None and not self._is_closed:
+            if self._is_closed:
+                raise _Closed
+            if self._num_threads and self._pool is None:
                 self._pool = futures.ThreadPoolExecutor(self._num_threads, "tempo-read")
             # One task per thread: to hand over clip by clip wakes who waits as often.
             running = self._pool and [self._pool.submit(work) for _ in range(self._num_threads)]
-        if running is None:
-            work()
-            return
-        for future in running:
-            future.result()
+        try:
+            num_done = work() if running is None else sum(task.result() for task in running)
+        except futures.CancelledError:
+            raise _Closed from None
+        if num_done < count:
+            raise _Closed
 
     def _fill(
         self,

@@ -251,10 +251,15 @@ class Batches:
             raise StopIteration
         try:
             batch = next(self._iterator)
-        except BaseException:
+        except BaseException as error:
+            if self._is_closed and isinstance(error, Exception):
+                # Closed by another thread meanwhile: that is the end, not a failure.
+                raise StopIteration from None
             # Past the end, or past a broken record: grain would go on with the batches after it.
             self.close()
             raise
+        if self._is_closed:
+            raise StopIteration
         if not self._in_processes:
             return batch
         # What processes send lies in shared memory: an open file per array for as long as anybody
@@ -262,7 +267,7 @@ class Batches:
         return {key: np.array(value) for key, value in batch.items()}
 
     def close(self) -> None:
-        """Ends the workers; the iterator gives nothing more. May be called again."""
+        """Ends the workers; the iterator gives nothing more. May be called again, by any thread."""
         if not self._is_closed:
             self._is_closed = True
             self._iterator.close()

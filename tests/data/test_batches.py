@@ -5,6 +5,7 @@ can be read off. What batches of real records hold is in test_pipeline.
 """
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -284,3 +285,59 @@ def test_frames_for_differences_are_read_beyond_the_clip():
 def test_what_does_not_fit_is_said(kwargs, message):
     with pytest.raises(InputError, match=message):
         train_steps(MadeUpSplit(), **kwargs)
+
+
+class GatedSplit(MadeUpSplit):
+    """Calls `reached` before the third record is read, and reads no further before `gate` opens."""
+
+    def __init__(self, reached):
+        super().__init__()
+        self.reached, self.gate, self.count = reached, threading.Event(), 0
+
+    def __getitem__(self, row):
+        self.count += 1
+        if self.count == 3:
+            self.reached()
+        if self.count >= 3:
+            assert self.gate.wait(30)
+        return super().__getitem__(row)
+
+
+@pytest.mark.parametrize("num_threads", [0, 1, 3])
+def test_a_maker_closed_meanwhile_gives_no_batch(num_threads):
+    def close():
+        maker.close()
+        split.gate.set()
+
+    split = GatedSplit(close)
+    view = ViewSpec(short_side_px=HEIGHT, size_px=SIZE)
+    maker = batches.EvalBatch(
+        split=split, part=slice(0, 10), num_threads=num_threads, clip=CLIP, view=view, flow=None
+    )
+    for _ in range(2):  # nor when it is asked again
+        with pytest.raises(batches._Closed):
+            maker(0)
+    assert split.count < 10
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_a_stream_closed_by_another_thread_just_ends(num_workers):
+    reached, ended = threading.Event(), []
+    split = GatedSplit(reached.set)
+    stream = pipeline.train_batches(
+        split, clip=CLIP, batch_size=6, size_px=SIZE, num_workers=num_workers
+    )
+
+    def consume():
+        try:
+            ended.append(next(stream))
+        except BaseException as error:
+            ended.append(error)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    assert reached.wait(30)
+    stream.close()
+    split.gate.set()
+    consumer.join(30)
+    assert [type(end) for end in ended] == [StopIteration]
