@@ -130,7 +130,7 @@ def test_too_many_frames_are_refused_before_they_are_read(tmp_path, tiny):
 
 def test_a_part_of_a_folder_of_frames(build, opened, tmp_path, tiny):
     write_frames(tmp_path / "videos" / "v", tiny, 20, first=7)
-    parts = [(0.0, 0.5), (0.5, 1.5), (1.2, None), (1.75, 9.0), (2.0, 3.0)]
+    parts = [(0.0, 0.5), (0.5, 1.5), (1.2, None), (1.75, 2.4), (2.0, 3.0), (1.75, 9.0)]
     sources = [manifest.Source(f"v{i}", "v", 1, *part) for i, part in enumerate(parts)]
     report = build({"train": sources}, scan={"fps": 10.0})
     numbers = [
@@ -138,7 +138,8 @@ def test_a_part_of_a_folder_of_frames(build, opened, tmp_path, tiny):
         for r in map(opened().__getitem__, range(4))
     ]
     assert numbers == [[*range(5)], [*range(5, 15)], [*range(12, 20)], [18, 19]]
-    assert [row["reason"] for row in report.rejected] == ["segment_past_end:2>2"]
+    reasons = [row["reason"] for row in report.rejected]
+    assert reasons == ["segment_past_end:2>2", "segment_past_end:9>2"]
 
 
 def test_a_hole_matters_only_to_the_parts_that_have_it(build, opened, tmp_path, tiny):

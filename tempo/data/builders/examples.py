@@ -83,15 +83,20 @@ class _Pictures:
         self._settings = settings
         self._jpegs: list[bytes] = []
         self._flow = settings.flow and flow_codec.FlowEncoder(settings.flow)
+        self._num_checked = 0
 
     @property
     def is_wanted(self) -> bool:
-        """Whether any picture is stored."""
-        return self._settings.kind == "frames" and not self._settings.is_check
+        """Whether pictures are asked for: to be stored, or for a check of what flow needs."""
+        is_check = self._settings.is_check
+        return self._settings.kind == "frames" and (not is_check or self._flow is not None)
 
     def add(self, frame: np.ndarray, data: bytes | None = None) -> None:
         """The next upright RGB frame, uint8 [H,W,3]; `data` is a JPEG of it, if there is one."""
         if not self.is_wanted:
+            return
+        if self._settings.is_check:
+            self._check_flow(frame)
             return
         small = jpeg.resize_short_side(frame, self._settings.short_side_px)
         if small is not frame or data is None:
@@ -101,11 +106,21 @@ class _Pictures:
             self._in_flow(self._flow.add, small)
 
     def features(self) -> dict[str, Any]:
-        """What the record holds of them."""
-        found = {"frames": self._jpegs} if self.is_wanted else {}
+        """What the record holds of them; nothing in a check."""
+        is_stored = self.is_wanted and not self._settings.is_check
+        found = {"frames": self._jpegs} if is_stored else {}
         if found and self._flow:
             found["flow_x"], found["flow_y"] = self._in_flow(self._flow.finish)
         return found
+
+    def _check_flow(self, frame: np.ndarray) -> None:
+        """Makes the first field: all frames of a video have one size."""
+        if self._num_checked > 1:
+            return
+        self._num_checked += 1
+        self._in_flow(self._flow.add, jpeg.resize_short_side(frame, self._settings.short_side_px))
+        if self._num_checked > 1:
+            self._in_flow(self._flow.finish)
 
     def _in_flow(self, step: Callable, *args) -> Any:
         try:
