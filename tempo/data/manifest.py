@@ -13,7 +13,7 @@ from typing import Any
 from tempo.errors import InputError
 
 TEST_FRACTION = 0.2
-STATED_FRAMES = "num_frames"
+STATED_FRAMES = "stated_num_frames"
 """Key of `Source.metadata`: how many frames a list says that a folder of frames has."""
 
 

@@ -257,6 +257,18 @@ assert "tensorflow" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_folder_with_fewer_frames_than_its_list_says_is_refused(build, tmp_path, tiny):
+    write_frames(tmp_path / "videos" / "v", tiny, 10)
+    sources = [
+        manifest.Source(str(stated), "v", 1, metadata={manifest.STATED_FRAMES: stated})
+        for stated in (9, 10, 11, 300)
+    ]
+    report = build({"train": sources})
+    reasons = {row["id"]: row["reason"] for row in report.rejected}
+    assert reasons == {"11": "truncated:10/11", "300": "truncated:10/300"}
+    assert report.num_accepted == 2
+
+
 # ---- which videos
 
 

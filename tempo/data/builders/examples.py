@@ -184,6 +184,9 @@ def _read(
         frames = originals.frames(path)
         fps = settings.folder_fps
         scan = frame_folders.read_frames(path, frames, pictures.add, fps=fps, **part, **limits)
+        stated = source.metadata.get(manifest.STATED_FRAMES, 0)
+        if not is_part and scan.num_frames < stated:
+            raise decode.RefusedVideoError(f"truncated:{scan.num_frames}/{stated}")
         return scan, scan.sha256, pictures.features()
     if settings.kind == "encoded" and (is_part or not settings.is_check):
         data, scan = decode.scan_encoded(path, **part, **limits)

@@ -31,7 +31,7 @@ def read_videos(request: Request) -> manifest.Scan:
 
 
 def read_frames(request: Request) -> manifest.Scan:
-    """mmaction2's `RawframeDataset`; the number of frames is the metadata `num_frames`."""
+    """mmaction2's `RawframeDataset`; the number of frames is the metadata `stated_num_frames`."""
     return _read(request, _frames, "'<folder> <number of frames> <label>'", True)
 
 

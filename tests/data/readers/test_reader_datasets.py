@@ -262,7 +262,7 @@ def test_lists_of_frame_folders(make):
     change, read = make("mmaction_frames")
     scan = read()
     assert videos(scan)["yoga/train 1"].path == "yoga/train 1"
-    assert videos(scan)["yoga/train 1"].metadata == {"num_frames": 11}
+    assert videos(scan)["yoga/train 1"].metadata == {"stated_num_frames": 11}
     change("train.txt", "yoga/train 2 12 1", "yoga/train 2/ 1")  # without the number of frames
     assert videos(read())["yoga/train 2"].metadata == {}
     change("train.txt", "yoga/train 1 11 1", "yoga/train 1 1")
