@@ -43,7 +43,7 @@ def _summary(report, is_check: bool) -> str:
     if report.num_rejected:
         listed = ", ".join(f"{count} {reason}" for reason, count in report.reasons.items())
         lines.append(f"{report.num_rejected} refused: {listed}; see {report.details}")
-    return "\n".join(lines)
+    return "\n".join((*lines, *report.notes))
 
 
 def _flow_row(settings: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,14 @@ def test_videos_that_are_not_there(listed, tmp_path, capsys):
     assert len(pipeline.open_records(tmp_path / "out").split("train")) == 8
 
 
+def test_what_was_left_out_is_told(listed, tmp_path, capsys):
+    path = tmp_path / "train.txt"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    for flags in (["--check-only"], [], []):
+        status, said = run(capsys, *listed, "--out", tmp_path / "out", *flags)
+        assert status == 0 and said.out.endswith("\nlines of lists repeated, taken once: 1\n")
+
+
 def test_the_table_of_datasets(capsys):
     with pytest.raises(SystemExit) as error:
         prepare.main(["--list-datasets"])

@@ -24,6 +24,7 @@ class BuildReport:
       splits: accepted videos of each split.
       manifest_sha256: identity of the data; empty after a check, which makes none.
       details: the file that names every refused video.
+      notes: `manifest.Scan.notes`, what was left out besides.
     """
 
     out_dir: str
@@ -34,6 +35,7 @@ class BuildReport:
     splits: Mapping[str, int]
     manifest_sha256: str
     details: str
+    notes: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> dict[str, int]:

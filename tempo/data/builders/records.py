@@ -6,6 +6,7 @@ are written, then `rejected.json`, and last of all `manifest.json`: a dataset wi
 """
 
 import contextlib
+import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,7 +101,8 @@ def build(
             flow=flow_settings,
         )
         job = _Build(Path(videos_dir), Path(out_dir), settings, scan, asked, num_shards)
-        return job.run(num_workers or os.cpu_count() or 1, strict, progress)
+        report = job.run(num_workers or os.cpu_count() or 1, strict, progress)
+    return dataclasses.replace(report, notes=scan.notes)
 
 
 def _check_numbers(
