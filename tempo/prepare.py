@@ -1,7 +1,7 @@
 """`python -m tempo.prepare --videos DIR --out DIR`: turns downloaded videos into a dataset.
 
-Exit status: 0 all videos accepted, 1 some were refused (see `OUT/rejected.json`), 2 bad input or a
-full disk.
+Exit status: 0 all videos accepted, 1 some were refused (see `OUT/rejected.json`), 2 bad input (also
+where a check finds that a build would end so) or a disk that is full or fails.
 """
 
 import argparse
@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-frames", type=int, metavar="N", help="refuse longer videos")
     _add_flow(parser)
     parser.add_argument("--num-workers", type=int, metavar="N", help="threads (default: cores)")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="OUT holds the dataset of other files (mended ones, new ones): make it that of these, "
+        "and keep what is the same",
+    )
     parser.add_argument("--strict", action="store_true", help="stop at the first video refused")
     parser.add_argument(
         "--check-only",

@@ -56,12 +56,14 @@ def check_same(out_dir: Path, made: Mapping[str, Any], wanted: Mapping[str, Any]
             continue
         told = _TOLD.get(key) or f"with {key}={made.get(key)}"
         raise InputError(
-            f"{str(out_dir)!r} holds a dataset made {told}; choose another --out or delete it."
+            f"{str(out_dir)!r} holds a dataset made {told}; {_REMEDIES.get(key, '')}choose another "
+            "--out or delete it."
         )
 
 
 # How to say that a setting differs, where its value would say little.
 _TOLD = {"sources_sha256": "from other videos", "class_names": "with other class names"}
+_REMEDIES = {"sources_sha256": "give --update to take these, "}
 
 
 def check_whole(out_dir: Path, header: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def build(
     num_workers: int | None = None,
     strict: bool = False,
     check_only: bool = False,
+    update: bool = False,
     progress: bool = True,
     **request: Any,
 ) -> BuildReport:
@@ -72,6 +73,8 @@ def build(
       num_workers: threads; one per core by default.
       strict: stop at the first video that is refused.
       check_only: decode and validate, write `check.json` and `check.jsonl` and no records.
+      update: if `out_dir` holds the dataset of other files (mended ones, new ones), make it that of
+        these; shards whose files are the same are kept.
       progress: show a progress bar on stderr.
       **request: which videos, as `selection.Request` has it: dataset, annotations, classes, ...
 
@@ -101,7 +104,7 @@ def build(
             flow=flow_settings,
         )
         job = _Build(Path(videos_dir), Path(out_dir), settings, scan, asked, num_shards)
-        report = job.run(num_workers or os.cpu_count() or 1, strict, progress)
+        report = job.run(num_workers or os.cpu_count() or 1, strict, progress, update)
     return dataclasses.replace(report, notes=scan.notes)
 
 
@@ -155,14 +158,23 @@ class _Build:
         staging = out_dir / (tidy.CHECK_STAGING if is_check else tidy.STAGING)
         self.staging = shards.Staging(out_dir, staging, has_records=not is_check)
 
-    def run(self, num_workers: int, strict: bool, progress: bool) -> BuildReport:
+    def run(self, num_workers: int, strict: bool, progress: bool, update: bool) -> BuildReport:
         """All of it."""
         is_check, num_videos = self.settings.is_check, self.scan.num_videos
         if is_check and not records.is_complete(self.out_dir):
             self._check_place()
-        if not is_check and self.is_complete() and not tidy.is_staging(self.staging.folder):
+        is_update = update and not is_check and self.is_complete(but="sources_sha256")
+        if (
+            not is_check
+            and not is_update
+            and self.is_complete()
+            and not tidy.is_staging(self.staging.folder)
+        ):
             return finished.report(self.out_dir, num_reused=num_videos)
         with self.staging.locked():
+            if is_update and records.is_complete(self.out_dir):
+                self._check_strict(self.scan.refused, strict)
+                self.staging.adopt(self.shards, records.read_header(self.out_dir))
             # Another process may have made it meanwhile, or was killed just when it had.
             if not is_check and self.is_complete():
                 self.staging.remove()
@@ -187,14 +199,18 @@ class _Build:
             "sources_sha256": manifest.hash_entries(sources),
         }
 
-    def is_complete(self) -> bool:
-        """Whether `out_dir` holds this dataset; `InputError` if it holds something else."""
+    def is_complete(self, but: str = "") -> bool:
+        """Whether `out_dir` holds this dataset; `InputError` if it holds something else.
+
+        It may differ in what `described` names `but`.
+        """
         if not records.is_complete(self.out_dir):
             self._check_place()
             return False
         header = records.read_header(self.out_dir)
         flows.check_made(header["flow"], self.settings.flow, self.out_dir)
-        finished.check_same(self.out_dir, header["build"], self.described())
+        wanted = {key: value for key, value in self.described().items() if key != but}
+        finished.check_same(self.out_dir, header["build"], wanted)
         finished.check_whole(self.out_dir, header)
         return True
 

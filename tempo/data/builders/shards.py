@@ -18,6 +18,7 @@ from tempo import files
 from tempo.data import manifest, records
 from tempo.data.builders import examples, features, tidy
 from tempo.data.builders.originals import Originals
+from tempo.data.store import index
 from tempo.errors import InputError
 
 # Stored as they are: JPEG and video bytes do not compress, and reading is 15 % faster.
@@ -199,8 +200,39 @@ class Staging:
             if self._staged(shard).exists():
                 os.replace(self._staged(shard), self.out_dir / moves[shard.name])
             row = {"file": moves[shard.name], **facts[shard.name]}
+            row["fingerprint"] = shard.fingerprint
             places.setdefault(shard.split, []).append(row)
         return places
+
+    def adopt(self, shards: Sequence[Shard], header: Mapping[str, Any]) -> None:
+        """Takes back the shards of a finished dataset that are made of the same.
+
+        From then on the dataset is an unfinished one.
+        """
+        rejected = files.read_json(str(self.out_dir / records.REJECTED_FILE))
+        found, moves = {}, {}
+        for split, facts in header["splits"].items():
+            rows, start = index.open_index(str(self.out_dir), split).rows, 0
+            for place in facts["shards"]:
+                found[place.get("fingerprint")] = (place, rows, start)
+                start += place["num_records"]
+        for shard in shards:
+            if shard.fingerprint not in found:
+                continue
+            place, rows, start = found[shard.fingerprint]
+            ids = {source.id for source in shard.sources}
+            sidecar = {
+                "fingerprint": shard.fingerprint,
+                "rows": rows[start : start + place["num_records"]],
+                "rejected": [r for r in rejected if r["split"] == shard.split and r["id"] in ids],
+                "num_bytes": place["num_bytes"],
+                "file_bytes": place["file_bytes"],
+            }
+            files.write_json(str(self._sidecar(shard)), sidecar)
+            moves[shard.name] = place["file"]
+        files.write_json(str(self.folder / _MOVES_FILE), moves)
+        self._moved = moves
+        (self.out_dir / records.MANIFEST_FILE).unlink()
 
     def _moves(self) -> dict[str, str]:
         """Final names of shards by their provisional ones, also those an earlier run gave."""
