@@ -12,7 +12,7 @@ import ml_collections
 
 from tempo import checkpoint, files, models, recipe, sharding
 from tempo import task as tasks
-from tempo.data import device_ops, host_ops, pipeline, specs
+from tempo.data import device_ops, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
 from tempo.errors import InputError
 from tempo.models import size
@@ -86,6 +86,7 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     specs.lookup(r.data.name)
     ops = host_ops.create(r.input.host_ops, r.input.size_px)
     device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
+    sampling.check(r.clip, device_ops.extra_frames(r.input.device_ops))
     # Built and traced here too, so that what does not fit is found before the data are made.
     models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
     _check_mirroring(r, ops, r.data.name)

@@ -87,13 +87,14 @@ def explain(recipe: Recipe, video: Video, flow: FlowSpec | None = None) -> str:
       InputError: flow that cannot go with the clips.
     """
     extra = device_ops.extra_frames(recipe.input.device_ops)
-    clip = dataclasses.replace(recipe.clip, num_frames=recipe.clip.num_frames + extra)
+    clip = recipe.clip
+    sampling.check(clip, extra)
     if flow is not None:
         flow_sampling.check(clip)
     parts = [_heading(video, clip, flow, extra)]
-    parts.append("\n".join(_training(video, clip, flow, recipe.seed)))
+    parts.append("\n".join(_training(video, clip, flow, extra, recipe.seed)))
     for name, settings in recipe.eval.items():
-        parts.append("\n".join(_evaluation(video, clip, flow, name, settings)))
+        parts.append("\n".join(_evaluation(video, clip, flow, extra, name, settings)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -118,14 +119,14 @@ def _heading(video: Video, clip: ClipSpec, flow: FlowSpec | None, extra: int) ->
 
 
 def _clip_line(clip: ClipSpec, video: Video, extra: int) -> str:
-    frames = _count(clip.num_frames, "frame")
+    frames = _count(clip.num_frames + extra, "frame")
     if extra:
         frames += f" ({extra} of them only for differences)"
     clock = f"ticks of {clip.fps:g} fps" if clip.fps else "stored frames"
     if clip.sampling == "dense":
-        span = sampling.clip_span(clip)
+        span = sampling.clip_span(clip) + extra * clip.stride
         seconds = span / (clip.fps or video.fps)
-        stride = "" if clip.num_frames == 1 else f", one in {clip.stride} {clock}"
+        stride = "" if clip.num_frames + extra == 1 else f", one in {clip.stride} {clock}"
         text = f"{frames}{stride}: a span of {span}, {seconds:.2f} s"
         if clip.train_strides:
             text += f"; in training one in {', '.join(map(str, clip.train_strides))}"
@@ -141,25 +142,32 @@ def _clip_line(clip: ClipSpec, video: Video, extra: int) -> str:
     return f"Clip: {text}. Clips longer than a video {short}."
 
 
-def _training(video: Video, clip: ClipSpec, flow: FlowSpec | None, seed: int) -> Iterator[str]:
+def _training(
+    video: Video, clip: ClipSpec, flow: FlowSpec | None, extra: int, seed: int
+) -> Iterator[str]:
     yield f"train: one random clip; {NUM_DRAWS} draws (first step, seed {seed})"
     yield _axis(video)
-    about = video.num_frames, clip
+    about, more = (video.num_frames, clip), (video.timestamps, extra)
     for i in range(NUM_DRAWS):
         # As the first clips of the first batch are drawn.
         rng = np.random.default_rng((seed, 0, i))
         if flow is None:
-            frames, fields = sampling.train_indices(*about, rng, video.timestamps), None
+            frames, fields = sampling.train_indices(*about, rng, *more), None
         else:
-            frames, fields = flow_sampling.train_indices(*about, flow, rng, video.timestamps)
+            frames, fields = flow_sampling.train_indices(*about, flow, rng, *more)
         yield from _clip_rows(f"draw {i + 1}", video, frames, fields)
 
 
 def _evaluation(
-    video: Video, clip: ClipSpec, flow: FlowSpec | None, name: str, settings: EvalSettings
+    video: Video,
+    clip: ClipSpec,
+    flow: FlowSpec | None,
+    extra: int,
+    name: str,
+    settings: EvalSettings,
 ) -> Iterator[str]:
     view = settings.view
-    about = view.num_clips, view.clip_starts, video.timestamps
+    about = view.num_clips, view.clip_starts, video.timestamps, extra
     if flow is None:
         clips, fields = sampling.eval_indices(video.num_frames, clip, *about), None
     else:

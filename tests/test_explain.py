@@ -110,7 +110,13 @@ def test_the_frame_for_differences_is_counted():
     ops = ({"name": "residual", "pad": "extra"}, "normalize")
     text = text_of(input={"size_px": 32, "device_ops": ops})
     assert "5 frames (1 of them only for differences)" in text
-    assert all(len(row) == 5 for row in numbers_below(text, "multi_view"))
+    expected = sampling.eval_indices(250, ClipSpec(num_frames=4, stride=2), 2, extra_frames=1)
+    assert numbers_below(text, "multi_view") == expected.tolist() and expected.shape == (2, 5)
+    assert "one in 2 stored frames: a span of 9" in text
+    drawn = numbers_below(text, "train")
+    assert len(drawn) == 4 and all(len(row) == 5 for row in drawn)
+    with pytest.raises(InputError, match="sampling='segments' has none"):
+        text_of(input={"device_ops": ops}, clip={"num_frames": 4, "sampling": "segments"})
 
 
 def test_flow_snippets():

@@ -150,8 +150,8 @@ class TrainBatch(BatchMaker):
       split: what to read.
       part: slots of the whole batch that are made here; multiples of `clips_per_video`.
       num_threads: 0 fills in the caller.
-      clip: which frames make a clip, with `extra_frames` counted in.
-      extra_frames: how many of them are there for differences only.
+      clip: which frames make a clip.
+      extra_frames: frames beyond it, which are there for differences only.
       flow: which flow is read beside them; None reads none.
       size_px: side of the clips that `ops` must give.
       ops: rows of `host_ops.OPS`.
@@ -197,7 +197,7 @@ class TrainBatch(BatchMaker):
             rngs = [np.random.default_rng((self._seed, step, slot)) for slot in slots]
             return self._clips(self._split[rows[i]], clip, ops, rngs)
 
-        shapes = {"video": (clip.num_frames, size_px, size_px, 3)}
+        shapes = {"video": (clip.num_frames + self._extra_frames, size_px, size_px, 3)}
         if self._flow is not None:
             channels = 2 * self._flow.num_fields
             shapes["flow"] = (self._flow.num_snippets, size_px, size_px, channels)
@@ -210,7 +210,7 @@ class TrainBatch(BatchMaker):
         shape = ClipShape(*self._shape_at(step))
         clip = dataclasses.replace(
             self._clip,
-            num_frames=shape.num_frames + self._extra_frames,
+            num_frames=shape.num_frames,
             stride=shape.stride,
             train_strides=(),
         )
@@ -224,19 +224,20 @@ class TrainBatch(BatchMaker):
         rngs: Sequence[np.random.Generator],
     ) -> list[Clip]:
         """A clip of the record for each generator; what several of them show is decoded once."""
-        about, times = (record.num_frames, clip), _times(record, clip)
+        about, more = (record.num_frames, clip), (_times(record, clip), self._extra_frames)
         if self._flow is None:
             with stages.stage(stages.SAMPLE):
-                wanted = [sampling.train_indices(*about, rng, times) for rng in rngs]
+                wanted = [sampling.train_indices(*about, rng, *more) for rng in rngs]
             videos = record.decode(np.stack(wanted))
             return [
                 host_ops_lib.run(ops, {"video": video}, rng)
                 for video, rng in zip(videos, rngs, strict=True)
             ]
-        wanted, fields = zip(
-            *(flow_sampling.train_indices(*about, self._flow, rng, times) for rng in rngs),
-            strict=True,
-        )
+        with stages.stage(stages.SAMPLE):
+            wanted, fields = zip(
+                *(flow_sampling.train_indices(*about, self._flow, rng, *more) for rng in rngs),
+                strict=True,
+            )
         numbers, places = _unique(np.stack(fields))
         flows = record.decode_flow(numbers)
         videos = record.decode(np.stack(wanted))
@@ -261,11 +262,13 @@ class EvalBatch(BatchMaker):
         part: slice,
         num_threads: int,
         clip: ClipSpec,
+        extra_frames: int,
         view: ViewSpec,
         flow: FlowSpec | None,
     ):
         super().__init__(split, part, num_threads)
         self._clip = clip
+        self._extra_frames = extra_frames
         self._view = view
         self._flow = flow
 
@@ -291,7 +294,7 @@ class EvalBatch(BatchMaker):
         if view.crop == "full":
             return None
         square = (view.size_px, view.size_px)
-        shapes = {"video": (view.num_views, self._clip.num_frames, *square, 3)}
+        shapes = {"video": (view.num_views, self._clip.num_frames + self._extra_frames, *square, 3)}
         if self._flow is not None:
             channels = 2 * self._flow.num_fields
             shapes["flow"] = (view.num_views, self._flow.num_snippets, *square, channels)
@@ -300,7 +303,7 @@ class EvalBatch(BatchMaker):
     def _views(self, row: int) -> dict[str, np.ndarray]:
         view, record = self._view, self._split[row]
         places = {}
-        about = view.num_clips, view.clip_starts, _times(record, self._clip)
+        about = view.num_clips, view.clip_starts, _times(record, self._clip), self._extra_frames
         # Clips overlap: each frame is decoded, resized and cropped once.
         if self._flow is None:
             wanted = sampling.eval_indices(record.num_frames, self._clip, *about)

@@ -4,6 +4,8 @@ Field i is the motion from frame i to frame i + 1, so a video of N frames has N 
 spatiotemporal pyramid network (arXiv 1903.01038); what it leaves open is said where it is decided.
 """
 
+import dataclasses
+
 import numpy as np
 
 from tempo.data import sampling
@@ -26,8 +28,9 @@ def train_indices(
     flow: FlowSpec,
     rng: np.random.Generator,
     timestamps: np.ndarray | None = None,
+    extra_frames: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random clip and its flow: frames int64 [T], fields int64 [S,L].
+    """A random clip and its flow: frames int64 [T+E], fields int64 [S,L].
 
     A single frame t is uniform over L / 2 to N - 1 - L / 2, where the snippet around it fits the
     video; of a video too short for that, the centre. Longer clips are drawn as ever, and their
@@ -39,14 +42,15 @@ def train_indices(
       flow: which fields go with it.
       rng: source of the draw.
       timestamps: [N] seconds, needed where `clip.fps` is above 0.
+      extra_frames: E, read beyond the clip; a single frame is then drawn as longer clips are.
     """
-    if clip.num_frames == 1:
+    if clip.num_frames + extra_frames == 1:
         first, count = _middles(num_frames, flow)
         frames = np.array([first + rng.integers(count)])
     else:
-        frames = sampling.train_indices(num_frames, clip, rng, timestamps)
+        frames = sampling.train_indices(num_frames, clip, rng, timestamps, extra_frames)
     interval = int(rng.integers(flow.train_intervals[0], flow.train_intervals[1] + 1))
-    return frames, flow_indices(num_frames - 1, _middle(frames), flow, interval)
+    return frames, flow_indices(num_frames - 1, _middle(frames, clip), flow, interval)
 
 
 def eval_indices(
@@ -56,18 +60,22 @@ def eval_indices(
     num_clips: int = 1,
     clip_starts: str = "linspace",
     timestamps: np.ndarray | None = None,
+    extra_frames: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clips of an evaluation and their flow: frames [num_clips,T], fields [num_clips,S,L].
+    """The clips of an evaluation and their flow: frames [num_clips,T+E], fields [num_clips,S,L].
 
     Single frames are spread by `clip_starts` over those around which a snippet fits.
     """
-    if clip.num_frames == 1:
+    if clip.num_frames + extra_frames == 1:
         first, count = _middles(num_frames, flow)
-        starts = sampling.dense_starts(count, clip, num_clips, clip_starts)
+        # The rules take their stride for the length of a clip; a single frame has none.
+        single = dataclasses.replace(clip, stride=1)
+        starts = sampling.dense_starts(count, single, num_clips, clip_starts)
         frames = first + starts[:, None]
     else:
-        frames = sampling.eval_indices(num_frames, clip, num_clips, clip_starts, timestamps)
-    fields = [flow_indices(num_frames - 1, _middle(f), flow, flow.interval) for f in frames]
+        about = num_clips, clip_starts, timestamps, extra_frames
+        frames = sampling.eval_indices(num_frames, clip, *about)
+    fields = [flow_indices(num_frames - 1, _middle(f, clip), flow, flow.interval) for f in frames]
     return frames, np.stack(fields)
 
 
@@ -111,5 +119,6 @@ def _middles(num_frames: int, flow: FlowSpec) -> tuple[int, int]:
     return (flow.num_fields // 2, count) if count > 0 else ((num_frames - 1) // 2, 1)
 
 
-def _middle(frames: np.ndarray) -> int:
-    return int(frames[len(frames) // 2])
+def _middle(frames: np.ndarray, clip: ClipSpec) -> int:
+    """Of the clip itself, whatever is read beyond it."""
+    return int(frames[clip.num_frames // 2])

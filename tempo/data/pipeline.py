@@ -18,7 +18,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from tempo.data import batches, flow_sampling
+from tempo.data import batches, flow_sampling, sampling
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.records import Records, Split, is_complete, open_records
 from tempo.errors import InputError
@@ -79,7 +79,8 @@ def train_batches(
       size_px: side of the clips that `host_ops` must give.
       host_ops: rows of `host_ops.OPS`: names, or dicts with arguments.
       flow: which optical flow to read beside the frames.
-      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`).
+      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`), of
+        dense clips.
       clips_per_video: clips of each video in a step, side by side in the batch (repeated
         augmentation, arXiv 1901.09335); its frames are decoded once.
       shape_at: step -> shape of its clips, in place of T, stride and `size_px`; must be picklable
@@ -102,6 +103,7 @@ def train_batches(
             f"batch_size={batch_size} is more than the {len(split)} videos of split "
             f"{split.name!r}; use at most {len(split) * clips_per_video}."
         )
+    sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)
     if start_step < 0 or (num_steps is not None and num_steps < start_step):
@@ -110,7 +112,7 @@ def train_batches(
         raise InputError(f"seed must be 0 to 2**32 - 1; got {seed}.")
     make_batch = batches.TrainBatch(
         split=split,
-        clip=dataclasses.replace(clip, num_frames=clip.num_frames + extra_frames),
+        clip=clip,
         extra_frames=extra_frames,
         flow=flow,
         size_px=size_px,
@@ -196,7 +198,8 @@ def eval_batches(
       view: which clips and crops of each video.
       batch_size: videos of a batch over all processes.
       flow: which optical flow to read beside the frames.
-      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`).
+      extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`), of
+        dense clips.
       num_workers: 0 makes a batch when it is asked for; else batches are made ahead.
       worker_kind: `thread` (decoding releases the GIL) or `process`.
       process_index: which contiguous part of each batch is yielded.
@@ -208,11 +211,13 @@ def eval_batches(
     _check(batch_size, num_workers, worker_kind, process_index, process_count)
     if not len(split):
         raise InputError(f"Split {split.name!r} has no videos to evaluate on.")
+    sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)
     make_batch = batches.EvalBatch(
         split=split,
-        clip=dataclasses.replace(clip, num_frames=clip.num_frames + extra_frames),
+        clip=clip,
+        extra_frames=extra_frames,
         view=view,
         flow=flow,
         part=_part(batch_size, process_index, process_count),

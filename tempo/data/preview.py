@@ -104,6 +104,7 @@ def write(
         host_ops = [op for op in host_ops_lib.DEFAULT_TRAIN_OPS if is_safe or op != "flip"]
     ops = host_ops_lib.create(host_ops, size_px)
     extra = device_ops_lib.extra_frames(device_ops)
+    sampling.check(clip, extra)
     clip = dataclasses.replace(clip, num_frames=clip.num_frames + extra)
     samples = [
         sample(records, videos, int(row), clip, ops, np.random.default_rng((seed, 0, slot)))

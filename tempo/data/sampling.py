@@ -1,15 +1,28 @@
 """Which frames make a clip: pure functions of a video's length and a `ClipSpec`.
 
-All return frame numbers, int64 `[..., T]`, inside the video. Sources: the TPN release
-(decisionforce/TPN) and mmaction2 where their rules differ; TSN, arXiv 1608.00859. Which optical
-flow goes with the frames is in `tempo.data.flow_sampling`.
+All return frame numbers, int64 `[..., T]`, inside the video. Of dense clips, `extra_frames` E more
+follow the T at their stride (residual frames use them up); a clip is moved for them only where they
+would not fit behind it. Sources: the TPN release (decisionforce/TPN) and mmaction2 where their
+rules differ; TSN, arXiv 1608.00859. Which optical flow goes with the frames is in
+`tempo.data.flow_sampling`.
 """
 
 import dataclasses
 
 import numpy as np
 
+from tempo.errors import InputError
 from tempo.types import ClipSpec
+
+
+def check(clip: ClipSpec, extra_frames: int) -> None:
+    """Raises `InputError` for clips that frames cannot be read beyond."""
+    if extra_frames and clip.sampling != "dense":
+        raise InputError(
+            f"The frame that `residual` reads beyond the {clip.num_frames} of a clip follows at "
+            f"their stride, but sampling={clip.sampling!r} has none; use sampling='dense', or "
+            "residual with pad='repeat'."
+        )
 
 
 def train_indices(
@@ -17,8 +30,9 @@ def train_indices(
     clip: ClipSpec,
     rng: np.random.Generator,
     timestamps: np.ndarray | None = None,
+    extra_frames: int = 0,
 ) -> np.ndarray:
-    """One random clip, int64 [T].
+    """One random clip, int64 [T+E].
 
     Dense clips start anywhere that keeps all frames inside the video (at 0 if the video is too
     short), with a stride drawn from `clip.train_strides` if there are any; of segments, one frame
@@ -30,18 +44,19 @@ def train_indices(
       clip: which frames make a clip.
       rng: source of the draw.
       timestamps: [N] seconds, needed where `clip.fps` is above 0.
+      extra_frames: E, of dense clips.
     """
     is_turned = clip.reverse_prob > 0 and rng.random() < clip.reverse_prob
     frames = source(num_frames, clip, timestamps, is_turned)
     if clip.sampling == "uniform" and len(frames) >= clip.num_frames:
         return frames[np.sort(rng.choice(len(frames), clip.num_frames, replace=False))]
     if clip.sampling != "dense":
-        return frames[_segments(len(frames), clip.num_frames, rng.random(clip.num_frames))]
+        return frames[random_segments(len(frames), clip.num_frames, rng)]
     if clip.train_strides:
         stride = clip.train_strides[rng.integers(len(clip.train_strides))]
         clip = dataclasses.replace(clip, stride=stride)
-    start = rng.integers(max(len(frames) - clip_span(clip), 0) + 1)
-    return frames[dense_indices(start, len(frames), clip)]
+    start = rng.integers(_last_start(len(frames), clip, extra_frames) + 1)
+    return frames[dense_indices(start, len(frames), clip, extra_frames)]
 
 
 def eval_indices(
@@ -50,14 +65,16 @@ def eval_indices(
     num_clips: int = 1,
     clip_starts: str = "linspace",
     timestamps: np.ndarray | None = None,
+    extra_frames: int = 0,
 ) -> np.ndarray:
-    """The clips of an evaluation, int64 [num_clips,T]; see `dense_starts`, `segment_places`."""
+    """The clips of an evaluation, int64 [num_clips,T+E]; see `dense_starts`, `eval_segments`."""
     frames = source(num_frames, clip, timestamps)
     if clip.sampling != "dense":
-        places = segment_places(num_clips, clip_starts)
-        return frames[np.stack([_segments(len(frames), clip.num_frames, p) for p in places])]
+        return frames[eval_segments(len(frames), clip.num_frames, num_clips, clip_starts)]
     starts = dense_starts(len(frames), clip, num_clips, clip_starts)
-    return frames[np.stack([dense_indices(start, len(frames), clip) for start in starts])]
+    starts = np.minimum(starts, _last_start(len(frames), clip, extra_frames))
+    clips = [dense_indices(start, len(frames), clip, extra_frames) for start in starts]
+    return frames[np.stack(clips)]
 
 
 def source(
@@ -110,41 +127,43 @@ def dense_starts(
     return np.round(k * (free / (num_clips - 1))).astype(np.int64)
 
 
-def dense_indices(start: int, num_frames: int, clip: ClipSpec) -> np.ndarray:
-    """Frames start, start + stride, ... of a dense clip, int64 [T].
+def dense_indices(start: int, num_frames: int, clip: ClipSpec, extra_frames: int = 0) -> np.ndarray:
+    """Frames start, start + stride, ... of a dense clip, int64 [T+E].
 
     Past the end of the video, `hold_last` repeats the last frame that was reached (TPN release) and
     `loop` goes on from its first (modulo N, mmaction2).
     """
-    steps = np.arange(clip.num_frames, dtype=np.int64)
+    steps = np.arange(clip.num_frames + extra_frames, dtype=np.int64)
     if clip.short == "loop":
         return (start + steps * clip.stride) % num_frames
     reached = max(num_frames - 1 - start, 0) // clip.stride
     return np.minimum(start + np.minimum(steps, reached) * clip.stride, num_frames - 1)
 
 
-def segment_places(num_clips: int, clip_starts: str = "linspace") -> np.ndarray:
-    """Where in every segment the frames of each clip lie, in [0, 1), float64 [num_clips].
+def random_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> np.ndarray:
+    """One frame uniformly from each of S equal parts of the video (TSN), int64 [S].
 
-    One clip takes the centres. `ticks` (TPN release): clips interleave, two of them at 1/4 and
-    3/4. `linspace` (mmaction2's `twice_sample`): the first at the centre, the others from there in
-    equal steps, cyclically; the second of two at the segments' beginning.
+    A video with fewer frames than parts gives some frames twice.
     """
-    k = np.arange(num_clips)
-    if clip_starts == "ticks":
-        return (k + 0.5) / num_clips
-    return (0.5 + k / num_clips) % 1.0
+    places = np.arange(num_segments) + rng.random(num_segments)
+    # Rounding up to the next integer must not leave the video.
+    return np.minimum((places * num_frames / num_segments).astype(np.int64), num_frames - 1)
 
 
-def segment_indices(
-    num_frames: int, num_segments: int, rng: np.random.Generator | None = None
+def eval_segments(
+    num_frames: int, num_segments: int, num_clips: int, clip_starts: str = "linspace"
 ) -> np.ndarray:
-    """One frame number per equal segment (TSN), int64 [num_segments].
+    """One frame from each of S equal parts of the video, at the same place in all, int64 [n,S].
 
-    Centre of each segment if `rng` is None, uniform inside it otherwise. A video with fewer frames
-    than segments gives some frames twice.
+    A single clip takes the centres. `ticks` (TPN release): clips interleave, two of them at 1/4 and
+    3/4 of each part. `linspace` (mmaction2's `twice_sample`): the first at the centre, the others
+    from there in equal steps, cyclically; the second of two at the beginning of each part.
     """
-    return _segments(num_frames, num_segments, 0.5 if rng is None else rng.random(num_segments))
+    k = np.arange(num_clips)[:, None]
+    # In 2n-ths of a part, so that a place on the border of two frames is never rounded below it.
+    places = 2 * k + 1 if clip_starts == "ticks" else (num_clips + 2 * k) % (2 * num_clips)
+    places = np.arange(num_segments) * 2 * num_clips + places
+    return places * num_frames // (2 * num_clips * num_segments)
 
 
 def resample(timestamps: np.ndarray, fps: float) -> np.ndarray:
@@ -164,10 +183,9 @@ def resample(timestamps: np.ndarray, fps: float) -> np.ndarray:
     return np.searchsorted(middles, ticks - 1e-6, side="left").astype(np.int64)
 
 
-def _segments(num_frames: int, num_segments: int, places: np.ndarray | float) -> np.ndarray:
-    frames = (np.arange(num_segments) + places) * (num_frames / num_segments)
-    # Rounding up to the next integer must not leave the video.
-    return np.minimum(frames.astype(np.int64), num_frames - 1)
+def _last_start(num_frames: int, clip: ClipSpec, extra_frames: int) -> int:
+    """The last start of a dense clip that fits the video with its extra frames; else 0."""
+    return max(num_frames - clip_span(clip) - extra_frames * clip.stride, 0)
 
 
 def _resampled(num_frames: int, clip: ClipSpec, timestamps: np.ndarray | None) -> np.ndarray:

@@ -270,6 +270,17 @@ def test_frames_for_differences_are_read_beyond_the_clip():
     assert first["video"].shape == (4, 10, 5, SIZE, SIZE, 3)
     changing = train_steps(MadeUpSplit(), extra_frames=extra, shape_at=shape_at)
     assert [b["video"].shape[1] for b in changing] == [5, 3, 5, 3]
+    alone = eval_steps(MadeUpSplit())[0]["video"][..., 0, 0, 2].astype(int)
+    shown = first["video"][..., 0, 0, 2].astype(int)
+    # Video 0 has 20 frames: 13 begins the last clip of 4, 11 the last of 5.
+    assert shown[0, ::5].tolist() == [[0, 2, 4, 6, 8], [11, 13, 15, 17, 19]]
+    assert alone[0, ::5].tolist() == [[0, 2, 4, 6], [13, 15, 17, 19]]
+
+
+@pytest.mark.parametrize("steps", [train_steps, eval_steps])
+def test_frames_of_segments_have_none_beyond(steps):
+    with pytest.raises(InputError, match="sampling='segments' has none"):
+        steps(MadeUpSplit(), clip=ClipSpec(num_frames=4, sampling="segments"), extra_frames=1)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +323,13 @@ def test_a_maker_closed_meanwhile_gives_no_batch(num_threads):
     split = GatedSplit(close)
     view = ViewSpec(short_side_px=HEIGHT, size_px=SIZE)
     maker = batches.EvalBatch(
-        split=split, part=slice(0, 10), num_threads=num_threads, clip=CLIP, view=view, flow=None
+        split=split,
+        part=slice(0, 10),
+        num_threads=num_threads,
+        clip=CLIP,
+        view=view,
+        flow=None,
+        extra_frames=0,
     )
     for _ in range(2):  # nor when it is asked again
         with pytest.raises(batches._Closed):

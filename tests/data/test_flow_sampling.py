@@ -90,6 +90,29 @@ def test_a_test_spreads_its_frames_and_keeps_its_interval():
     assert one.tolist() == [[29]]  # the centre
 
 
+def test_a_single_frame_has_no_stride():
+    for rule in ("ticks", "linspace"):
+        plain = flow_sampling.eval_indices(60, FRAME, FlowSpec(), 10, rule)
+        strided = ClipSpec(num_frames=1, stride=8)
+        for a, b in zip(
+            plain, flow_sampling.eval_indices(60, strided, FlowSpec(), 10, rule), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    # The centres of ten equal parts of the 50 frames 5 to 54.
+    frames, _ = flow_sampling.eval_indices(60, strided, FlowSpec(), 10, "ticks")
+    np.testing.assert_array_equal(frames[:, 0], [5 + int(2.5 + 5 * k) for k in range(10)])
+
+
+def test_a_frame_read_beyond_a_clip_does_not_move_its_flow():
+    one, clip = FlowSpec(num_snippets=1), ClipSpec(num_frames=3, stride=4)
+    frames, fields = flow_sampling.eval_indices(100, clip, one, 3, extra_frames=1)
+    assert frames.shape == (3, 4)
+    np.testing.assert_array_equal(fields[1, 0], frames[1, 1] - 5 + np.arange(10))
+    frames, fields = flow_sampling.train_indices(100, clip, one, rng(), extra_frames=1)
+    assert frames.shape == (4,) and fields.max() < 99
+    np.testing.assert_array_equal(fields[0], np.clip(frames[1] - 5 + np.arange(10), 0, 98))
+
+
 def test_flow_beside_a_longer_clip_lies_around_its_middle():
     clip = ClipSpec(num_frames=8, stride=4)
     frames, fields = flow_sampling.train_indices(100, clip, FlowSpec(num_snippets=1), rng())

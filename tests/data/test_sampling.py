@@ -1,9 +1,12 @@
 """Frame numbers against the published rules, and short videos (tpn checks: samplers)."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from tempo.data import sampling
+from tempo.errors import InputError
 from tempo.types import ClipSpec
 
 EIGHT = ClipSpec(num_frames=8, stride=8)
@@ -56,34 +59,104 @@ def test_random_dense_clips_reach_every_start_and_no_further():
     assert (np.diff(clips) == 3).all()
 
 
+def segments(num_segments):
+    return ClipSpec(num_frames=num_segments, sampling="segments")
+
+
 def test_segments_at_their_centres_and_inside_them():
-    np.testing.assert_array_equal(sampling.segment_indices(80, 8), [5, 15, 25, 35, 45, 55, 65, 75])
+    (centres,) = sampling.eval_indices(80, segments(8))
+    np.testing.assert_array_equal(centres, [5, 15, 25, 35, 45, 55, 65, 75])
     r = rng()
-    drawn = np.stack([sampling.segment_indices(83, 8, r) for _ in range(500)])
+    drawn = np.stack([sampling.train_indices(83, segments(8), r) for _ in range(500)])
     edges = np.arange(9) * 83 / 8
     assert (drawn >= np.floor(edges[:-1])).all() and (drawn < edges[1:]).all()
     assert drawn.min() == 0 and drawn.max() == 82
 
 
 def test_segments_of_a_video_with_fewer_frames():
-    got = sampling.segment_indices(3, 8)
+    (got,) = sampling.eval_indices(3, segments(8))
     np.testing.assert_array_equal(np.unique(got), [0, 1, 2])
     assert (np.diff(got) >= 0).all()
-    clip = ClipSpec(num_frames=8, sampling="segments")
-    assert sampling.train_indices(3, clip, rng()).max() < 3
+    assert sampling.train_indices(3, segments(8), rng()).max() < 3
 
 
 def test_two_clips_of_segments_by_both_rules():
-    clip = ClipSpec(num_frames=8, sampling="segments")
     k = np.arange(8)
-    ours = sampling.eval_indices(64, clip, 2, "ticks")
-    sixteen = sampling.segment_indices(64, 16)
+    ours = sampling.eval_indices(64, segments(8), 2, "ticks")
+    (sixteen,) = sampling.eval_indices(64, segments(16))
     np.testing.assert_array_equal(ours, [sixteen[::2], sixteen[1::2]])
-    twice = sampling.eval_indices(64, clip, 2, "linspace")
+    twice = sampling.eval_indices(64, segments(8), 2, "linspace")
     np.testing.assert_array_equal(twice, [(k + 0.5) * 8, k * 8])
     for rule in ("ticks", "linspace"):
-        one = sampling.eval_indices(64, clip, 1, rule)
-        np.testing.assert_array_equal(one[0], sampling.segment_indices(64, 8))
+        np.testing.assert_array_equal(
+            sampling.eval_indices(64, segments(8), 1, rule), sampling.eval_indices(64, segments(8))
+        )
+
+
+@pytest.mark.parametrize("num_clips", [1, 2, 3, 10])
+def test_places_of_segments_are_never_rounded_below_a_border(num_clips):
+    places = {
+        "ticks": [Fraction(2 * k + 1, 2 * num_clips) for k in range(num_clips)],
+        "linspace": [(Fraction(1, 2) + Fraction(k, num_clips)) % 1 for k in range(num_clips)],
+    }
+    for rule, rows in places.items():
+        for n, s in ((2, 49), (6, 1), (7, 25), (49, 49), (75, 49), (300, 64), (3, 8), (1, 5)):
+            expected = [[int((k + place) * n / s) for k in range(s)] for place in rows]
+            got = sampling.eval_indices(n, segments(s), num_clips, rule)
+            np.testing.assert_array_equal(got, expected, err_msg=f"{rule} {n} {s}")
+
+
+def test_draws_from_segments_are_not_rounded_below_a_border():
+    class Zeros:
+        def random(self, num):
+            return np.zeros(num)
+
+    for n, s in ((26, 46), (30, 22), (45, 33), (60, 22), (49, 49)):
+        expected = [k * n // s for k in range(s)]
+        np.testing.assert_array_equal(sampling.random_segments(n, s, Zeros()), expected)
+
+
+@pytest.mark.parametrize("rule", ["ticks", "linspace"])
+@pytest.mark.parametrize("order", ["normal", "reverse"])
+def test_a_frame_read_beyond_a_clip_moves_it_only_where_it_would_not_fit(rule, order):
+    clip = ClipSpec(num_frames=8, stride=4, order=order)
+    for num_frames in range(20, 120):
+        plain = sampling.eval_indices(num_frames, clip, 10, rule)
+        more = sampling.eval_indices(num_frames, clip, 10, rule, extra_frames=1)
+        assert more.shape == (10, 9) and more.min() >= 0 and more.max() < num_frames
+        if num_frames < 33:  # a span of (9 - 1) * 4 + 1
+            continue
+        step = -4 if order == "reverse" else 4
+        assert (np.diff(more) == step).all()
+        first = more[:, 0] if order == "normal" else num_frames - 1 - more[:, 0]
+        alone = plain[:, 0] if order == "normal" else num_frames - 1 - plain[:, 0]
+        np.testing.assert_array_equal(first, np.minimum(alone, num_frames - 33))
+
+
+def test_the_published_starts_stay_those_of_64_frames_when_65_are_read():
+    """Ticks of the TPN release: (300 - 64 + 1) / 10, not (300 - 65 + 1) / 10."""
+    got = sampling.eval_indices(300, ClipSpec(num_frames=64), 10, "ticks", extra_frames=1)
+    tick = (300 - 64 + 1) / 10
+    np.testing.assert_array_equal(got[:, 0], [int(tick / 2 + tick * k) for k in range(10)])
+    np.testing.assert_array_equal(got - got[:, :1], np.tile(np.arange(65), (10, 1)))
+
+
+def test_random_clips_with_a_frame_beyond_reach_every_start_where_all_fit():
+    clip, r = ClipSpec(num_frames=4, stride=3), rng()
+    drawn = np.stack([sampling.train_indices(15, clip, r, None, 1) for _ in range(300)])
+    assert drawn.shape == (300, 5) and set(drawn[:, 0]) == {0, 1, 2}  # 15 - 13 + 1 places
+    assert (np.diff(drawn) == 3).all()
+    short = sampling.train_indices(11, clip, r, None, 1)
+    np.testing.assert_array_equal(short, [0, 3, 6, 9, 9])
+
+
+@pytest.mark.parametrize("kind", ["segments", "uniform"])
+def test_only_dense_clips_have_a_frame_beyond(kind):
+    clip = ClipSpec(num_frames=4, sampling=kind)
+    with pytest.raises(InputError, match=f"sampling='{kind}' has none; use sampling='dense'"):
+        sampling.check(clip, 1)
+    sampling.check(clip, 0)
+    sampling.check(EIGHT, 1)
 
 
 def test_resampling_finds_the_nearest_frame_in_time():
@@ -95,6 +168,13 @@ def test_resampling_finds_the_nearest_frame_in_time():
     np.testing.assert_array_equal(sampling.resample(uneven, 20.0), [0, 1, 2, 3, 4, 4])
     np.testing.assert_array_equal(sampling.resample(uneven + 7, 20.0), [0, 1, 2, 3, 4, 4])
     np.testing.assert_array_equal(sampling.resample(np.zeros(1), 5.0), [0])
+
+
+def test_of_two_frames_equally_near_the_earlier_is_shown():
+    got = sampling.resample(np.arange(4.0), 2.0)
+    np.testing.assert_array_equal(got, [0, 0, 1, 1, 2, 2, 3, 3])
+    just_after = sampling.resample(np.arange(4.0) - [0, 0, 1e-3, 0], 2.0)
+    np.testing.assert_array_equal(just_after, [0, 0, 1, 2, 2, 3, 3, 3])
 
 
 def test_videos_of_two_rates_show_the_same_moments():
@@ -134,9 +214,8 @@ def test_uniform_frames_are_different_in_order_and_anywhere():
     np.testing.assert_allclose(share, 0.6, atol=0.05)
     short = sampling.train_indices(4, clip, r)
     assert set(short) <= set(range(4)) and (np.diff(short) >= 0).all()
-    segments = ClipSpec(num_frames=6, sampling="segments")
     np.testing.assert_array_equal(
-        sampling.eval_indices(50, clip, 2), sampling.eval_indices(50, segments, 2)
+        sampling.eval_indices(50, clip, 2), sampling.eval_indices(50, segments(6), 2)
     )
 
 

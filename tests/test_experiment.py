@@ -1,0 +1,23 @@
+"""What does not fit together in a config is said before its data are opened or made."""
+
+import pytest
+
+from tempo import experiment
+from tempo.errors import InputError
+from tests import tiny
+
+
+def config_of(**changed):
+    """The tiny config with other sections; its records do not exist."""
+    scope = {}
+    exec(tiny.CONFIG.replace("DATA", "nowhere"), scope)
+    return scope["get_config"]().to_dict() | changed
+
+
+def test_a_frame_for_differences_needs_dense_clips():
+    clip = {"num_frames": 4, "sampling": "segments"}
+    with pytest.raises(InputError, match="`residual` reads .* sampling='segments' has none"):
+        experiment.create(config_of(clip=clip, input={"size_px": 32, "device_ops": ("residual",)}))
+    padded = ({"name": "residual", "pad": "repeat"},)
+    with pytest.raises(InputError, match="holds no prepared dataset"):  # so far it fits
+        experiment.create(config_of(clip=clip, input={"size_px": 32, "device_ops": padded}))
