@@ -202,7 +202,10 @@ def _read(
 
 
 def serialize(fields: Mapping[str, Sequence[bytes] | np.ndarray]) -> bytes:
-    """A `tf.train.Example` of bytes lists, float arrays and integer arrays; always the same."""
+    """A `tf.train.Example` of bytes lists, float arrays and integer arrays; always the same.
+
+    Its first feature has the checksums of the others, see `tempo.data.store.example_proto`.
+    """
     example = tf_example_pb2.Example()
     for name, value in fields.items():
         feature = example.features.feature[name]
@@ -213,4 +216,10 @@ def serialize(fields: Mapping[str, Sequence[bytes] | np.ndarray]) -> bytes:
         else:
             feature.int64_list.SetInParent()  # an empty list is of integers too
             feature.int64_list.value.extend(value.tolist())
+    messages = {
+        name: b"" if name in example_proto.IN_PARTS else value.SerializeToString(deterministic=True)
+        for name, value in example.features.feature.items()
+    }
+    checksums = example.features.feature[example_proto.CHECKSUMS]
+    checksums.bytes_list.value.append(example_proto.checksums(messages))
     return example.SerializeToString(deterministic=True)

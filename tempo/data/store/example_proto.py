@@ -6,8 +6,14 @@ Layout: Example{1: Features{1: map<name, Feature>}}, Feature{1: bytes_list | 2: 
 A record of many frames need not be walked to find one of them. Beside a feature `frames` stands
 `contents_frames`, bytes of little-endian uint32 [n,2]: the size of each element and its CRC-32. Its
 name sorts before that of what it describes, so it comes with the first bytes of the record.
+
+All that is not checked so is checked by the record's first feature, `_checksums`: bytes of
+little-endian uint32 [n,2], for each feature behind it the CRC-32 of its name and of its serialized
+`Feature` (0 for those whose elements have checksums). Names are compared as they are passed, the
+rest as it is read: nothing is taken from a record that is not as it was written.
 """
 
+import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -18,8 +24,15 @@ from tempo.data import stages
 
 CONTENTS = "contents_"
 """First part of the name of the feature that describes the elements of another."""
-IN_PARTS = ("frames", "flow_x", "flow_y", "video")
-"""The features that are described so."""
+IN_PARTS = {
+    "frames": "frame {}",
+    "flow_x": "x of flow field {}",
+    "flow_y": "y of flow field {}",
+    "video": "the video",
+}
+"""The features that are described so, and what an element of each is called."""
+CHECKSUMS = "_checksums"
+"""The feature that checks the others; it sorts before all of them."""
 _BYTES = 2  # wire type "length-delimited"
 # Names and headers of a feature; longer names make no difference but another read.
 _HEADER_BYTES = 256
@@ -67,16 +80,32 @@ def describe(fields: Mapping[str, Any]) -> dict[str, list[bytes]]:
     }
 
 
+def checksums(messages: Mapping[str, bytes]) -> bytes:
+    """What `CHECKSUMS` holds.
+
+    Args:
+      messages: the other features of the record, serialized, by name. Those of `IN_PARTS` may be
+        left empty.
+    """
+    rows = [
+        (zlib.crc32(name.encode()), 0 if name in IN_PARTS else zlib.crc32(messages[name]))
+        for name in sorted(messages)
+    ]
+    return np.array(rows, "<u4").tobytes()
+
+
 class Example(Mapping[str, Any]):
     """The features of a record by name: `Blobs` or a list of views, float32 [n], or int64 [n].
 
-    Features before the one that is asked for are skipped. Indexing raises `ValueError` where the
-    record is no `tf.train.Example`.
+    Features before the one that is asked for are skipped. Everything raises `ValueError` where the
+    record is not one that tempo wrote, or what is read of it is damaged.
     """
 
     def __init__(self, source: Source):
         self._source = source
-        self._places: dict[str, tuple[int, int]] = {}
+        # Where each feature is that has been seen, and its checksum.
+        self._places: dict[str, tuple[int, int, int]] = {}
+        self._checksums: list[tuple[int, int]] = []  # of name and content, in order
         self._values: dict[str, Any] = {}
         self._at = -1  # of the next feature that has not been seen
         self._window, self._window_start = source.head, 0
@@ -108,19 +137,43 @@ class Example(Mapping[str, Any]):
 
     def _find(self, name: object) -> bool:
         """Goes on to the feature of this name; False at the end of the record."""
-        try:
-            if self._at < 0:
-                self._at, stop = self._field(0, 1)
-                if stop != self._source.size:
-                    raise ValueError("not a tf.train.Example: it is cut off")
-            while name not in self._places and self._at < self._source.size:
-                start, self._at = self._field(self._at, 1)
-                key = self._field(start, 1)
-                place = self._field(key[1], 2) if key[1] < self._at else (key[1], key[1])
-                self._places[str(self._view(*key), "utf-8")] = place
-        except (IndexError, UnicodeDecodeError) as error:
-            raise ValueError(f"not a tf.train.Example: {error!r}") from None
-        return name in self._places
+        if name in self._places:
+            return True
+        if self._at < 0:
+            self._begin()
+        while self._at < self._source.size:
+            found, start, stop = self._next()
+            number = len(self._places)
+            if number == len(self._checksums) or zlib.crc32(found) != self._checksums[number][0]:
+                raise ValueError(f"the name of feature {number} is damaged (its checksum differs)")
+            found = str(found, "utf-8")
+            self._places[found] = start, stop, self._checksums[number][1]
+            if found == name:
+                return True
+        if len(self._places) != len(self._checksums):
+            raise ValueError("a feature is missing at its end")
+        return False
+
+    def _begin(self) -> None:
+        """Reads the checksums."""
+        at, stop = self._field(0, 1)
+        if stop != self._source.size:
+            raise ValueError("not a tf.train.Example: it is cut off")
+        self._at = at
+        name, start, stop = self._next()
+        if name != CHECKSUMS.encode():
+            raise ValueError(f"no record of tempo: it does not begin with {CHECKSUMS!r}")
+        values = parse_feature(self._view(start, stop))
+        if not isinstance(values, list) or len(values) != 1 or len(values[0]) % 8:
+            raise ValueError("the checksums of its features are damaged")
+        self._checksums = list(struct.iter_unpack("<II", values[0]))
+
+    def _next(self) -> tuple[memoryview, int, int]:
+        """Name, start and end of the feature that comes next."""
+        start, self._at = self._field(self._at, 1)
+        key = self._field(start, 1)
+        name = self._view(*key)
+        return name, *(self._field(key[1], 2) if key[1] < self._at else (key[1], key[1]))
 
     def _field(self, start: int, number: int) -> tuple[int, int]:
         """Where the content of the length-delimited field at `start` begins and ends."""
@@ -128,8 +181,11 @@ class Example(Mapping[str, Any]):
         if not 0 <= at <= len(self._window) - min(_HEADER_BYTES, self._source.size - start):
             stop = min(start + _SMALL_BYTES, self._source.size)
             self._window, self._window_start, at = self._source.read(start, stop), start, 0
-        tag = self._window[at]
-        size, at = _varint(self._window, at + 1)
+        try:
+            tag = self._window[at]
+            size, at = _varint(self._window, at + 1)
+        except IndexError:
+            raise ValueError("not a tf.train.Example: it is cut off") from None
         first = self._window_start + at
         if tag != number << 3 | _BYTES or first + size > self._source.size:
             raise ValueError("not a tf.train.Example: unexpected field")
@@ -142,10 +198,15 @@ class Example(Mapping[str, Any]):
         return self._source.read(start, stop)
 
     def _read(self, name: str) -> Any:
-        start, stop = self._places[name]
-        if CONTENTS + name not in self._places:
-            return parse_feature(self._view(start, stop))
-        return Blobs(self._source, name, self._field(start, 1), self.contents(name))
+        start, stop, checksum = self._places[name]
+        if name in IN_PARTS:
+            if CONTENTS + name not in self._places:
+                raise ValueError(f"sizes and checksums of {name} are missing")
+            return Blobs(self._source, name, self._field(start, 1), self.contents(name))
+        message = self._view(start, stop)
+        if zlib.crc32(message) != checksum:
+            raise ValueError(f"{name} is damaged (its checksum differs)")
+        return parse_feature(message)
 
 
 class Blobs(Sequence[memoryview]):
@@ -209,7 +270,8 @@ class Blobs(Sequence[memoryview]):
                 runs, self._checksums[numbers].tolist(), numbers, strict=True
             ):
                 if zlib.crc32(view) != checksum:
-                    raise ValueError(f"{self._name} {number} is damaged: its checksum differs")
+                    what = IN_PARTS[self._name].format(number)
+                    raise ValueError(f"{what} is damaged (its checksum differs)")
         return runs
 
 

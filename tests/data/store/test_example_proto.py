@@ -5,6 +5,7 @@ Read in parts, an example gives what it gives as a whole, and no more is read th
 
 import numpy as np
 import pytest
+from tensorflow_datasets.proto import tf_example_pb2
 
 from tempo.data.builders import examples
 from tempo.data.store import example_proto
@@ -12,14 +13,14 @@ from tempo.data.store import example_proto
 
 def test_reads_what_the_protocol_buffer_library_wrote():
     fields = {
-        "frames": [b"a" * 5, b"", bytes(range(256)) * 300],
+        "pictures": [b"a" * 5, b"", bytes(range(256)) * 300],
         "id": ["Class/ä.mp4".encode()],
         "times": np.array([0.0, 0.04, -1.5], np.float32),
         "numbers": np.array([0, 1, 127, 128, -1, 2**62, -(2**63)]),
         "none": np.zeros(0, np.int64),
     }
     got = example_proto.parse(examples.serialize(fields))
-    assert [bytes(f) for f in got["frames"]] == fields["frames"]
+    assert [bytes(f) for f in got["pictures"]] == fields["pictures"]
     assert [bytes(f) for f in got["id"]] == fields["id"]
     np.testing.assert_array_equal(got["times"], fields["times"])
     assert got["times"].dtype == np.float32 and got["numbers"].dtype == np.int64
@@ -28,9 +29,9 @@ def test_reads_what_the_protocol_buffer_library_wrote():
 
 
 def test_bytes_are_views_of_the_record():
-    record = examples.serialize({"frames": [b"abc" * 1000]})
-    (frame,) = example_proto.parse(record)["frames"]
-    assert isinstance(frame, memoryview) and frame.obj is record
+    record = examples.serialize({"picture": [b"abc" * 1000]})
+    (picture,) = example_proto.parse(record)["picture"]
+    assert isinstance(picture, memoryview) and picture.obj is record
 
 
 def test_the_same_content_gives_the_same_bytes():
@@ -105,13 +106,22 @@ def test_features_behind_the_frames(record):
         example["none"]
 
 
+def flipped(record, at, bit=0):
+    return record[:at] + bytes([record[at] ^ 1 << bit]) + record[at + 1 :]
+
+
 def test_a_changed_frame_is_noticed_and_the_others_are_not_lost(frames, record):
-    at = record.index(frames[20]) + 77
-    damaged = record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]
-    found = example_proto.Example(InParts(damaged))["frames"]
-    assert bytes(found[19]) == frames[19]
-    with pytest.raises(ValueError, match="frames 20 is damaged"):
-        found.take([19, 20, 21])
+    for number in range(3, len(frames)):
+        at = record.index(frames[number]) + (77 * number) % len(frames[number])
+        found = example_proto.Example(InParts(flipped(record, at)))["frames"]
+        with pytest.raises(
+            ValueError, match=rf"^frame {number} is damaged \(its checksum differs\)$"
+        ):
+            found[number]
+        with pytest.raises(ValueError, match=f"^frame {number} is damaged"):
+            found.take(range(number - 1, min(number + 2, len(frames))))
+        others = [i for i in range(len(frames)) if i != number]
+        assert [bytes(f) for f in found.take(others)] == [frames[i] for i in others]
 
 
 def test_sizes_of_something_else(frames):
@@ -121,21 +131,86 @@ def test_sizes_of_something_else(frames):
         example_proto.Example(InParts(examples.serialize(fields)))["frames"]
 
 
-def test_damage_in_parts_gives_other_values_or_an_error(record):
+def values_of(example, names):
+    """Each feature's value as bytes, or the error that it gives."""
+    found = {}
+    for name in names:
+        try:
+            value = example[name]
+            parts = value if isinstance(value, np.ndarray) else [bytes(part) for part in value]
+            found[name] = value.tobytes() if parts is value else parts
+        except ValueError as error:
+            found[name] = error
+    return found
+
+
+@pytest.mark.parametrize("source", [InParts, example_proto.Whole])
+def test_a_flipped_bit_gives_what_was_written_or_an_error(source):
+    """Any bit of a record: names, sizes, kinds, numbers and the checksums themselves."""
+    fields = {
+        "frames": [b"a frame", b"another"],
+        "id": [b"a video"],
+        "label": np.array([300]),
+        "timestamps": np.arange(20, dtype=np.float32),
+    }
+    record = examples.serialize(fields | example_proto.describe(fields))
+    whole = values_of(example_proto.Example(source(record)), fields)
+    assert not any(isinstance(value, ValueError) for value in whole.values())
+    num_noticed = 0
+    for at in range(len(record)):
+        for bit in range(8):
+            found = values_of(example_proto.Example(source(flipped(record, at, bit))), fields)
+            errors = [name for name in fields if isinstance(found[name], ValueError)]
+            kept = {name: value for name, value in found.items() if name not in errors}
+            assert kept == {name: whole[name] for name in kept}, (at, bit)
+            num_noticed += bool(errors)
+    # All but the few tags and sizes that nothing is read by.
+    assert num_noticed > 0.95 * 8 * len(record)
+
+
+def test_what_is_not_read_is_not_checked(frames, record):
+    damaged = flipped(record, record.index(b"a video"))
+    example = example_proto.Example(InParts(damaged))
+    assert bytes(example["frames"][5]) == frames[5] and len(example["times"]) == 3
+    with pytest.raises(ValueError, match=r"^id is damaged \(its checksum differs\)$"):
+        example["id"]
+
+
+def test_a_record_without_its_checksums(frames):
+    fields = {"frames": frames[:2], "id": [b"a video"]}
+    with pytest.raises(ValueError, match="sizes and checksums of frames are missing"):
+        example_proto.Example(example_proto.Whole(examples.serialize(fields)))["frames"]
+    other = tf_example_pb2.Example()
+    other.features.feature["id"].bytes_list.value.append(b"a video")
+    with pytest.raises(ValueError, match="does not begin with '_checksums'"):
+        example_proto.parse(other.SerializeToString())
+    written = examples.serialize({"id": [b"a video"]})
+    stored = tf_example_pb2.Example.FromString(written)
+    for name in ("id", "more"):  # one fewer, and one more
+        changed = tf_example_pb2.Example.FromString(written)
+        if name in changed.features.feature:
+            del changed.features.feature[name]
+        else:
+            changed.features.feature[name].CopyFrom(stored.features.feature["id"])
+        with pytest.raises(ValueError, match="is missing at its end|name of feature 1 is damaged"):
+            example_proto.parse(changed.SerializeToString(deterministic=True))
+
+
+def test_damage_of_any_kind_is_a_value_error(record):
+    """Also where it is cut, in the sizes of all of it, and in large elements."""
     rng = np.random.default_rng(1)
+    names = ("frames", "id", "times", "contents_frames")
+    whole = values_of(example_proto.Example(InParts(record)), names)
     refused = 0
     for trial in range(300):
-        damaged = bytearray(record)
         at = int(rng.integers(1000 if trial % 2 else len(record)))
-        damaged[at] ^= 1 << int(rng.integers(8))
-        damaged = bytes(damaged[: len(damaged) - trial % 3])
-        try:
-            example = example_proto.Example(InParts(damaged))
-            list(example["frames"])
-            dict(example)
-        except (ValueError, IndexError, KeyError):
-            refused += 1
-    assert refused > 250
+        damaged = flipped(record, at, int(rng.integers(8)))
+        damaged = damaged[: len(damaged) - trial % 3]
+        found = values_of(example_proto.Example(InParts(damaged)), names)
+        errors = [name for name, value in found.items() if isinstance(value, ValueError)]
+        assert all(found[name] == whole[name] for name in names if name not in errors)
+        refused += bool(errors)
+    assert refused > 290
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
