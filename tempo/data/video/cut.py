@@ -15,12 +15,15 @@ import numpy as np
 
 from tempo.data.video import scan as scan_lib
 from tempo.data.video import seeks, video_file
+from tempo.data.video.clock import DTS
 from tempo.data.video.scan import MAX_FRAMES, MIN_FRAMES, Span, VideoScan
 from tempo.data.video.video_file import RefusedVideoError
 
 # Tried in this order; the first that takes the codec and gives back the same pictures stays.
 _CONTAINERS = ("mp4", "matroska", "avi")
 _MAX_REORDERED = 16  # frames; of H.264 and HEVC, and more than others
+# A record is one message, which protobuf takes up to 2 GiB, and it is held in memory.
+MAX_BYTES = 2**30
 
 
 def scan_encoded(
@@ -46,29 +49,31 @@ def scan_encoded(
       max_frames: a video with more is refused.
 
     Raises:
-      RefusedVideoError: as `scan_video`; `uncut_segment` if no container gives the part back.
+      RefusedVideoError: as `scan_video`; `too_large` of more than `MAX_BYTES`, before they are
+        read; `uncut_segment` if no container gives the part back.
     """
     limits = (min_frames, max_frames)
     if start_s <= 0 and end_s is None:
-        data = video_file.read_file(path)
+        data = video_file.read_file(path, MAX_BYTES)
         return data, scan_lib.scan_video(
             data, on_frame, min_frames=min_frames, max_frames=max_frames, check_seeks=True
         )
     scan, seen = scan_lib.scan_frames(path, on_frame, start_s, end_s, limits, has_sums=True)
-    for name in _CONTAINERS:
+    spans = [seen.span]
+    if seen.span.clock == DTS and seen.span.seek is not None:
+        # The first packet alone may say that others hold two pictures each.
+        spans.append(dataclasses.replace(seen.span, seek=None))
+    for span, name in itertools.product(spans, _CONTAINERS):
         try:
-            data = _remux(path, seen.span, name)
+            data = _remux(path, span, name)
+        except RefusedVideoError:
+            raise
         except (av.FFmpegError, OSError, ValueError):
             continue  # it does not take this codec, or packets without times
         index = _index(data, seen.sums, scan.rotation)
         if index is not None:
             return data, dataclasses.replace(scan, index=index)
     raise RefusedVideoError("uncut_segment")
-
-
-def cut(path: str | os.PathLike, start_s: float, end_s: float | None = None) -> bytes:
-    """The bytes of `scan_encoded`: a small video file that holds the part [start_s, end_s)."""
-    return scan_encoded(path, start_s=start_s, end_s=end_s, min_frames=1)[0]
 
 
 def _remux(path, span: Span, container_name: str) -> bytes:
@@ -91,7 +96,7 @@ def _packets(source, stream, span: Span) -> list:
     """All packets that the pictures of a span need."""
     if span.seek is not None:
         source.seek(span.seek, stream=stream, backward=True)
-    found = []
+    found, size = [], 0
     packets = source.demux(stream)
     while (packet := video_file.next_packet(packets)) is not None and packet.size:
         if not found and span.seek is not None and not _begins(packet):
@@ -104,6 +109,9 @@ def _packets(source, stream, span: Span) -> list:
             if time is not None and time >= span.end:
                 break
         found.append(packet)
+        size += packet.size
+        if size > MAX_BYTES:
+            raise RefusedVideoError(f"too_large:{size}>{MAX_BYTES}")
     return found
 
 
@@ -149,8 +157,10 @@ def _index(data: bytes, sums: list[int], rotation: int) -> seeks.FrameIndex | No
     starts = range(len(found) - len(sums) + 1)
     at = next((i for i in starts if found[i : i + len(sums)] == sums), None)
     inside = slice(at, None if at is None else at + len(sums))
-    if at is None or None in pts[inside] or (np.diff(pts[inside]) <= 0).any():
+    if at is None or None in pts[inside]:
         return None
     numbers = [i for i, is_key in enumerate(keys[inside]) if is_key]
     seen = seeks.Seen(np.array(pts[inside], np.int64), sums, numbers, key_dts, rotation)
-    return seeks.make_index(data, seen)
+    index = seeks.make_index(data, seen)
+    # Without times, frames are counted from the file's first.
+    return index if index.codec or len(index.pts) or not at else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from tempo.data.store import scratch
 from tempo.data.video import seeks, video_file
-from tempo.data.video.cut import cut, scan_encoded
+from tempo.data.video.cut import scan_encoded
 from tempo.data.video.packets import PacketTable, Parts
 from tempo.data.video.scan import MAX_FRAMES, MIN_FRAMES, VideoScan, scan_video
 from tempo.data.video.seeks import FEATURES, FrameIndex
@@ -27,7 +27,6 @@ __all__ = [
     "FrameIndex",
     "RefusedVideoError",
     "VideoScan",
-    "cut",
     "decode_frames",
     "read_file",
     "scan_encoded",

@@ -55,26 +55,28 @@ class PacketTable:
         return cls(bytes(codec), np.frombuffer(rows, "<i4").reshape(-1, _COLUMNS))
 
     def frames(
-        self, data: bytes | memoryview | Parts, wanted: Sequence[int], *, joins: bool = True
+        self, data: bytes | memoryview | Parts, wanted: Sequence[int], *, alone: bool = False
     ) -> Iterator[tuple[int, Any]]:
         """(number, frame) of each wanted frame, not always in order.
 
         Args:
           data: the file's bytes.
           wanted: frame numbers, strictly increasing.
-          joins: do not begin again at a key frame where no packet is left out before it.
+          alone: for a check that each key frame needs nothing before it. Otherwise decoding does
+            not begin again at one where no packet is left out before it, and where it does, the
+            decoder is the same and may remember what it was told earlier.
 
         Raises:
           RefusedVideoError: a frame could not be decoded.
         """
         about, context = _described(self.codec), None
-        for start, end, missing in self._runs(wanted, joins):
+        for start, end, missing in self._runs(wanted, joins=not alone):
             packets = _read(data, self.rows[start : end + 1].tolist())
             for skips in (True, False) if about["skips"] else (False,):
                 # A decoder that guesses the order of pictures may lose one as others are skipped.
                 if not missing:
                     break
-                context = _refreshed(context, about)
+                context = _refreshed(None if alone else context, about)
                 for frame in _decoded(context, packets, missing, skips):
                     missing.discard(frame.pts)
                     yield frame.pts, frame
@@ -98,9 +100,15 @@ class PacketTable:
     @functools.cached_property
     def places(self) -> np.ndarray:
         """int64 [N], row of each frame."""
-        shown = np.flatnonzero(self.rows[:, 2] != _NONE)
-        places = np.empty(len(shown), np.int64)
-        places[self.rows[shown, 2]] = shown
+        numbers = self.rows[:, 2]
+        shown = np.flatnonzero(numbers != _NONE)
+        numbers = numbers[shown]
+        places = np.full(len(shown), _NONE, np.int64)
+        if len(shown) and (numbers.min() < 0 or numbers.max() >= len(shown)):
+            raise RefusedVideoError("damaged_packet_table")
+        places[numbers] = shown
+        if (places == _NONE).any():  # a number is there twice
+            raise RefusedVideoError("damaged_packet_table")
         return places
 
     @functools.cached_property
@@ -115,7 +123,8 @@ def make_table(data: bytes, pts: np.ndarray, sums: Sequence[int]) -> PacketTable
 
     Args:
       data: the file's bytes.
-      pts: int64 [N], times of the frames that are counted; others may come before and after.
+      pts: int64 [N], times that the decoder gave the frames that are counted, in any order; others
+        may come before and after.
       sums: checksum of each of these frames in the demuxer's decode.
     """
     if not len(pts) or len(data) >= 2**31:
@@ -160,7 +169,7 @@ def _gives(table: PacketTable, data: bytes, wanted: Sequence[int], sums: Sequenc
     try:
         found = [
             video_file.checksum(frame, reformatter) == sums[number]
-            for number, frame in table.frames(data, wanted, joins=False)
+            for number, frame in table.frames(data, wanted, alone=True)
         ]
     except (RefusedVideoError, av.FFmpegError, ValueError):
         return False
@@ -181,11 +190,10 @@ def _packet_rows(data: bytes, pts: np.ndarray) -> tuple[np.ndarray | None, dict]
             if at < 0 or about is None:
                 return None, {}
             number = _NONE if packet.is_discard else numbers.get(packet.pts, _NONE)
-            begin = _NONE
-            if not rows or (packet.is_keyframe and packet.pts is not None and packet.pts <= pts[0]):
+            begin = number if packet.is_keyframe else _NONE
+            is_before = packet.pts is not None and packet.pts <= pts[0]
+            if not rows or (packet.is_keyframe and number == _NONE and is_before):
                 begin = 0  # at or before the frames that count
-            elif packet.is_keyframe:
-                begin = number
             rows.append((at, packet.size, number, begin, zlib.crc32(packet)))
             at += packet.size
     shown = sorted(row[2] for row in rows if row[2] != _NONE)

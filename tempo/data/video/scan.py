@@ -1,6 +1,7 @@
 """Decodes a video, or a part of one, once: what it holds, and whether it is whole."""
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -8,18 +9,13 @@ from collections.abc import Callable, Sequence
 import av
 import numpy as np
 
-from tempo.data.video import seeks, video_file
+from tempo.data.video import clock as clocks
+from tempo.data.video import seeks, video_file, wholeness
 from tempo.data.video.seeks import FrameIndex, Seen
 from tempo.data.video.video_file import RefusedVideoError
 
 MIN_FRAMES = 2
 MAX_FRAMES = 30_000
-# Containers may promise a few frames more than they hold; more missing than this is a cut file.
-_MISSING_SHARE = 0.02
-_MISSING_FRAMES = 2
-# Where only a duration is promised (WebM), sound may outlast the picture a little.
-_MISSING_DURATION_SHARE = 0.1
-_MISSING_DURATION_S = 0.5
 # How far before a part to seek, if nearer key frames turn out to lie behind its start.
 _LEADS_S = (0.0, 2.0, 20.0)
 # Without an index, and after a seek their frames may get times of their neighbours.
@@ -59,19 +55,21 @@ class VideoScan:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """A part of a file. Times are in the stream's own unit ("ticks").
+    """A part of a file. Times are in the stream's own unit ("ticks"), by the span's clock.
 
     Attributes:
+      clock: of the frames, see `tempo.data.video.clock`.
       start_s: as asked for, after the file's first frame.
       end_s: as asked for; None is the end of the file.
       origin: time of the file's first frame.
       first: the earliest time inside.
       end: the earliest time behind it; None is the end of the file.
       step: from one frame to the next at the file's rate.
-      key: time of the key frame to decode from.
+      key: presentation time of the key frame to decode from.
       seek: time to seek to; None decodes from the start of the file.
     """
 
+    clock: str
     start_s: float
     end_s: float | None
     origin: int
@@ -116,7 +114,7 @@ def scan_video(
         return scan
     if seen.span is not None or not isinstance(source, bytes):
         raise ValueError("check_seeks needs a whole file's bytes")
-    facts = Seen(scan.index.pts, seen.sums, seen.keys, seen.key_dts, scan.rotation)
+    facts = Seen(seen.known_pts, seen.sums, seen.keys, seen.key_dts, scan.rotation)
     return dataclasses.replace(scan, index=seeks.make_index(source, facts))
 
 
@@ -149,17 +147,19 @@ def span_packets(container, stream, span: Span, lead_s: float | None):
         raise _LateError
     target = max(span.origin, span.first - round(lead_s / float(stream.time_base)))
     try:
+        if span.clock == clocks.DTS:
+            # Only the first packet may say that others hold two pictures each.
+            next(container.demux(stream)).decode()
         container.seek(target, stream=stream, backward=True)
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError, StopIteration):
         raise _LateError from None
     packets = container.demux(stream)
     while (packet := video_file.next_packet(packets)) is not None:
         if packet.is_keyframe and packet.pts is not None:
             if packet.pts > span.first:
                 raise _LateError
-            return _chained(packet, packets), dataclasses.replace(
-                span, key=max(packet.pts, span.origin), seek=target
-            )
+            key = packet.pts if span.clock == clocks.DTS else max(packet.pts, span.origin)
+            return _chained(packet, packets), dataclasses.replace(span, key=key, seek=target)
     raise _LateError
 
 
@@ -175,7 +175,8 @@ class Scanner:
     """Reads all frames of an open container, or of a span; holds what was seen of each.
 
     Attributes:
-      frames: pts of each frame, None where it has none.
+      pts: of each frame as the decoder gives it, None where it has none.
+      dts: of each frame as the decoder gives it, None where it has none.
       sums: checksum of each frame, if asked for.
       keys: numbers of key frames.
       key_dts: pts -> dts of packets that begin with a key frame.
@@ -185,7 +186,8 @@ class Scanner:
     def __init__(self, on_frame, max_frames: int, has_sums: bool, span: Span | None = None):
         self.on_frame = on_frame
         self.max_frames = max_frames
-        self.frames: list[int | None] = []
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
         self.sums: list[int] = []
         self.keys: list[int] = []
         self.key_dts: dict[int, int] = {}
@@ -194,8 +196,14 @@ class Scanner:
         self.span = span
         self.last: float | None = None  # time of the last frame decoded, within a span or before
         self.is_done = False  # a frame behind the span has come
+        self._begun = False
         self._has_sums = has_sums
         self._reformatter = av.video.reformatter.VideoReformatter()
+
+    @property
+    def known_pts(self) -> np.ndarray:
+        """int64 [N], `pts`; empty if some frames have none."""
+        return np.array([] if None in self.pts else self.pts, np.int64)
 
     def read(self, container, stream, lead_s: float | None = None) -> int:
         """Decodes to the end; the number of frames that the container had promised."""
@@ -219,7 +227,7 @@ class Scanner:
 
     def _damaged(self, reason: str, packets, promised: int) -> None:
         """Refuses; damage with nothing after it, though more was promised, is where a file ends."""
-        number = len(self.frames)
+        number = len(self.pts)
         if self.span is not None and self.span.seek is not None and not number:
             raise _LateError  # it may come of the seek
         if number < promised - 1:
@@ -231,7 +239,7 @@ class Scanner:
     def _see(self, frame) -> None:
         if self.is_done or (self.span is not None and not self._is_inside(frame)):
             return
-        number = len(self.frames)
+        number = len(self.pts)
         if frame.is_corrupt:
             raise _CorruptFrameError
         if number == 0:
@@ -245,84 +253,100 @@ class Scanner:
             self.keys.append(number)
         if self._has_sums:
             self.sums.append(video_file.checksum(frame, self._reformatter))
-        self.frames.append(frame.pts)
+        self.pts.append(frame.pts)
+        self.dts.append(frame.dts)
         if self.on_frame is not None:
             self.on_frame(video_file.to_rgb(frame, self._reformatter, frame.rotation))
 
     def _is_inside(self, frame) -> bool:
         """Whether a frame is in the span; notes its time, guessed from the rate if it has none."""
         span = self.span
-        time = frame.pts
+        time = getattr(frame, span.clock)
         if time is None:
             time = span.origin if self.last is None else self.last + span.step
-        if time < span.key:
+        if not self._begun and not self._begins(frame, time):
+            return False
+        self._begun = True
+        if span.clock == clocks.PTS and time < span.key:
             return False  # before an open key frame: it lacks what it refers to
-        if self.last is None and span.seek is not None and time != span.key:
-            raise _LateError
         self.last = time
         self.is_done = span.end is not None and time >= span.end
         return time >= span.first and not self.is_done
+
+    def _begins(self, frame, time: float) -> bool:
+        """Whether this is the key frame that was sought; all before it lack what they refer to."""
+        span = self.span
+        if span.seek is None:
+            return True
+        if span.clock == clocks.PTS:
+            if time > span.key:
+                raise _LateError
+            return time == span.key
+        if time > span.first:
+            raise _LateError
+        return frame.pts == span.key
 
 
 def _read(source, scanner: Scanner, min_frames: int, lead_s: float | None = None) -> VideoScan:
     with video_file.open_video(source) as container:
         stream = video_file.video_stream(container)
         expected_frames = scanner.read(container, stream, lead_s)
-        num_frames = len(scanner.frames)
-        fps = _mean_rate(stream, scanner.frames)
-        if stream.duration is not None:
-            promised_s = float(stream.duration * stream.time_base)
+        num_frames = len(scanner.pts)
+        tick_s = float(stream.time_base)
+        span = scanner.span
+        if span is None:
+            wholeness.check_frames(num_frames, expected_frames)
+            clock = clocks.choose(container, stream)
         else:
-            promised_s = (container.duration or 0) / av.time_base
-        if scanner.span is None:
-            _check_whole(num_frames, expected_frames)
-        else:
-            _check_part(scanner, promised_s, fps, float(stream.time_base))
+            _check_part(source, scanner, container, stream)
+            clock = span.clock
         if num_frames < min_frames:
             raise RefusedVideoError(f"too_few_frames:{num_frames}<{min_frames}")
-        pts, times = _times(scanner.frames, stream.time_base, fps)
-        if scanner.span is None:
-            lasts_s = times[-1] + 1.0 / fps
-            if lasts_s < promised_s - _tolerance_s(promised_s):
-                raise RefusedVideoError(f"truncated:{num_frames}/{round(promised_s * fps)}")
+        step = 1 / (video_file.frame_rate(stream) * tick_s)
+        try:
+            ticks = clocks.frame_times(clock, scanner.pts, scanner.dts, step)
+        except RefusedVideoError:
+            if span is not None:  # its frames were chosen by that clock
+                raise
+            ticks = clocks.frame_times(clocks.DTS, scanner.pts, scanner.dts, step)
+        fps = _mean_rate(stream, ticks)
+        times = np.arange(num_frames) / fps if ticks is None else (ticks - ticks[0]) * tick_s
+        if span is None:
+            length_s = wholeness.promised_s(container, stream, (scanner.pts[0] or 0) * tick_s)
+            wholeness.check_end(source, num_frames, times[-1] + 1.0 / fps, length_s, fps)
     width, height = scanner.size
     if scanner.rotation % 180:
         width, height = height, width
     zero = np.zeros(1, np.int64)
+    pts = clocks.rising(scanner.known_pts)
     index = FrameIndex(pts, zero, zero, np.array([scanner.rotation], np.int64))
     return VideoScan(width, height, scanner.rotation, fps, times, index)
 
 
-def _check_whole(num_frames: int, expected: int) -> None:
-    if num_frames == 0:
-        raise RefusedVideoError(f"truncated:0/{expected or '?'}")
-    if num_frames < expected - max(_MISSING_FRAMES, _MISSING_SHARE * expected):
-        raise RefusedVideoError(f"truncated:{num_frames}/{expected}")
-
-
-def _check_part(scanner: Scanner, promised_s: float, fps: float, tick_s: float) -> None:
+def _check_part(source, scanner: Scanner, container, stream) -> None:
     """Refuses a part with nothing in it, or one that the file ends well before the end of."""
-    span, num_frames = scanner.span, len(scanner.frames)
+    span, num_frames = scanner.span, len(scanner.pts)
     if scanner.is_done:
         if not num_frames:
             raise RefusedVideoError("empty_segment")
         return
     if scanner.last is None:
         raise _LateError
+    tick_s = float(stream.time_base)
     has_s = (scanner.last - span.origin + span.step) * tick_s
     wanted_s = math.inf if span.end_s is None else span.end_s
-    there_s = min(wanted_s, promised_s)
-    if has_s < there_s - _tolerance_s(max(0.0, there_s - span.start_s)):
-        whole = max(1, round((there_s - span.start_s) * fps))
-        raise RefusedVideoError(f"truncated:{num_frames}/{whole}")
+    there_s = min(wanted_s, wholeness.promised_s(container, stream, span.origin * tick_s))
+    wholeness.check_end(
+        source,
+        num_frames,
+        has_s - span.start_s,
+        max(0.0, there_s - span.start_s),
+        video_file.frame_rate(stream),
+    )
     if not num_frames:
         raise RefusedVideoError(f"segment_past_end:{span.start_s:g}>{has_s:.3f}")
-    if wanted_s < math.inf and has_s < wanted_s - _tolerance_s(wanted_s - span.start_s):
+    if wanted_s < math.inf and has_s < wanted_s - wholeness.tolerance_s(wanted_s - span.start_s):
         raise RefusedVideoError(f"segment_past_end:{span.end_s:g}>{has_s:.3f}")
-
-
-def _tolerance_s(length_s: float) -> float:
-    return max(_MISSING_DURATION_S, _MISSING_DURATION_SHARE * length_s)
 
 
 def _span(source, start_s: float, end_s: float | None) -> Span:
@@ -332,12 +356,14 @@ def _span(source, start_s: float, end_s: float | None) -> Span:
     with video_file.open_video(source) as container:
         stream = video_file.video_stream(container)
         try:
-            frame = next(container.decode(stream), None)
+            frames = container.decode(stream)
+            frame = next(frames, None)
         except (av.FFmpegError, OSError):
             raise RefusedVideoError("decode_error@0") from None
         if frame is None:
             raise RefusedVideoError(f"truncated:0/{stream.frames or '?'}")
-        origin = frame.pts or 0
+        clock = clocks.choose(container, stream, itertools.chain([frame], frames))
+        origin = getattr(frame, clock) or 0
         ticks_per_s = 1 / float(stream.time_base)
 
         def tick(seconds: float) -> int:
@@ -345,6 +371,7 @@ def _span(source, start_s: float, end_s: float | None) -> Span:
             return origin + math.ceil(seconds * ticks_per_s - 1e-3)
 
         return Span(
+            clock=clock,
             start_s=start_s,
             end_s=end_s,
             origin=origin,
@@ -361,19 +388,8 @@ def _chained(packet, packets):
     yield from packets
 
 
-def _mean_rate(stream, pts: Sequence[int | None]) -> float:
+def _mean_rate(stream, ticks: Sequence[float] | None) -> float:
     """Frames per second from the frames' own times, or what the container says, or 25."""
-    if len(pts) > 1 and None not in (pts[0], pts[-1]) and pts[-1] > pts[0]:
-        return float((len(pts) - 1) / ((pts[-1] - pts[0]) * stream.time_base))
+    if ticks is not None and len(ticks) > 1:
+        return float((len(ticks) - 1) / ((ticks[-1] - ticks[0]) * stream.time_base))
     return video_file.frame_rate(stream)
-
-
-def _times(pts: Sequence[int | None], time_base, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Presentation times (ticks; empty if some frames have none) and seconds after the first."""
-    if None in pts:
-        return np.zeros(0, np.int64), np.arange(len(pts)) / fps
-    ticks = np.asarray(pts, np.int64)
-    backwards = np.flatnonzero(np.diff(ticks) <= 0)
-    if backwards.size:
-        raise RefusedVideoError(f"non_monotonic_pts@{backwards[0] + 1}")
-    return ticks, (ticks - ticks[0]) * float(time_base)

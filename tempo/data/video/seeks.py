@@ -7,7 +7,7 @@ from typing import Any
 import av
 import numpy as np
 
-from tempo.data.video import packets, video_file
+from tempo.data.video import clock, packets, video_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class FrameIndex:
     container.
 
     Attributes:
-      pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none,
-        or there is a table.
+      pts: int64 [N], presentation times in the stream's own unit; empty if some frames have none
+        or they do not rise, or there is a table.
       keyframes: int64 [k], frames that a seek was seen to reach exactly; 0 is always one.
       seeks: int64 [k], the time to seek to for each key frame, in the stream's own unit.
       rotation: int64 [1], degrees counter-clockwise that turn the stored picture upright.
@@ -64,7 +64,8 @@ class Seen:
     """What a full decode of a file by its demuxer showed of the frames that count.
 
     Attributes:
-      pts: int64 [N], presentation times; empty if some frames have none.
+      pts: int64 [N], times that the decoder gave the frames, which may not rise; empty if some
+        frames have none.
       sums: checksum of each frame.
       keys: numbers of key frames.
       key_dts: pts -> dts of packets that begin with a key frame.
@@ -84,6 +85,7 @@ def make_index(data: bytes, seen: Seen) -> FrameIndex:
     table = packets.make_table(data, seen.pts, seen.sums)
     if table is not None:
         return _of_table(table.codec, table.rows.tobytes(), rotation)
+    seen = dataclasses.replace(seen, pts=clock.rising(seen.pts))
     checked = checked_seeks(data, seen)
     return FrameIndex(
         pts=seen.pts,

@@ -5,6 +5,7 @@ asked for one thread: PyAV's own threads make it three times slower on small fra
 """
 
 import io
+import math
 import os
 import zlib
 
@@ -24,9 +25,10 @@ class RefusedVideoError(ValueError):
     `missing_file`, `empty_file`, `unreadable_container`, `no_video_stream` (sound alone, or with
     the picture of a cover), `picture_not_video` (a still or animated picture under the name of a
     video), `unknown_codec`, `corrupt_frame@k`, `decode_error@k`, `truncated:k/n` (frames),
-    `size_change@k`, `non_monotonic_pts@k`, `too_few_frames:n<min`, `too_long:n>max`; of a part of a
-    file also `empty_segment` (no frame has a time inside it), `segment_past_end:t>d` (seconds) and
-    `uncut_segment` (its packets, moved to a file of their own, do not give its frames).
+    `size_change@k`, `non_monotonic_pts@k`, `too_few_frames:n<min`, `too_long:n>max`; of an encoded
+    record `too_large:n>max` (bytes); of a part of a file also `empty_segment` (no frame has a time
+    inside it), `segment_past_end:t>d` (seconds) and `uncut_segment` (its packets, moved to a file
+    of their own, do not give its frames).
     """
 
     def __init__(self, reason: str):
@@ -34,9 +36,12 @@ class RefusedVideoError(ValueError):
         self.reason = reason
 
 
-def read_file(path: str | os.PathLike) -> bytes:
-    """A file's bytes; `RefusedVideoError("missing_file")` if there is none."""
+def read_file(path: str | os.PathLike, max_bytes: float = math.inf) -> bytes:
+    """A file's bytes; refuses it as `missing_file` or, before it is read, as `too_large`."""
     try:
+        size = os.path.getsize(path)
+        if size > max_bytes:
+            raise RefusedVideoError(f"too_large:{size}>{max_bytes}")
         with open(path, "rb") as f:
             return f.read()
     except FileNotFoundError:

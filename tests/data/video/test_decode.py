@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tempo.data.video import decode
-from tempo.data.video.scan import _times
 
 
 @pytest.fixture
@@ -130,14 +129,6 @@ def test_pictures_that_change_size(video, monkeypatch):
             container.mux(stream.encode())
         parts.append(file.getvalue())
     assert reason(b"".join(parts)) == "size_change@5"
-
-
-def test_times_must_rise():
-    with pytest.raises(decode.RefusedVideoError, match="non_monotonic_pts@2"):
-        _times([0, 2, 2, 3], 1 / 25, 25.0)
-    pts, seconds = _times([5, None, 7], 1 / 25, 25.0)
-    assert pts.size == 0
-    np.testing.assert_allclose(seconds, [0, 0.04, 0.08])
 
 
 def test_a_missing_file():

@@ -18,6 +18,8 @@ VIDEOS = {
     "turned.mp4": {"rotation": 90},
     "odd.mp4": {"width": 65, "height": 49},
     "stream.webm": {"codec": "libvpx-vp9", "gop": 8},
+    "packed.avi": {"codec": "packed"},
+    "h264.avi": {"codec": "libx264", "gop": 9, "options": {"bf": "3"}},
 }
 PARTS = ((0.0, 1.0), (0.44, 1.4))
 

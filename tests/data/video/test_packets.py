@@ -1,5 +1,6 @@
 """Chosen frames of an encoded video are those of a full decode, with a packet table or seeks."""
 
+import dataclasses
 import json
 import zlib
 
@@ -24,6 +25,8 @@ VIDEOS = {
     "odd.mp4": {"width": 65, "height": 49},
     "turned.mp4": {"rotation": 90, "codec": "libx264", "gop": 6},
     "varied.mkv": {"times_ms": TIMES_MS, "options": {"bf": "0"}},
+    "packed.avi": {"codec": "packed", "gop": 6},
+    "h264.avi": {"codec": "libx264", "gop": 6, "options": {"bf": "3"}},
 }
 WITHOUT_TABLE = {
     "stream.ts": {"codec": "libx264", "gop": 6},
@@ -221,6 +224,20 @@ def test_damage_to_the_bytes_is_an_error(read):
     )
     with pytest.raises(decode.RefusedVideoError, match="damaged_packet"):
         decode.decode_frames(data[: len(data) // 4], index, [29])
+
+
+@pytest.mark.parametrize("number", [12, 30, -2, 2**31 - 1])
+def test_frame_numbers_that_are_not_all_there_are_an_error(read, number):
+    """One twice and one never, one too large, one below zero."""
+    data, index, frames = read("v.mp4", gop=5)
+    rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows.copy()
+    rows[7, 2] = number
+    damaged = dataclasses.replace(index, packets=rows.tobytes())
+    with pytest.raises(decode.RefusedVideoError, match="damaged_packet_table"):
+        decode.decode_frames(data, damaged, [7])
+    rows[7, 2], rows[8, 2] = 8, 7  # another order of the same is none
+    other = dataclasses.replace(index, packets=rows.tobytes())
+    decode.decode_frames(data, other, [20])
 
 
 def test_what_the_decoder_cannot_read_is_an_error(read, monkeypatch):
