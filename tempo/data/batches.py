@@ -16,13 +16,14 @@ import numpy as np
 from tempo.data import flow_sampling, sampling, stages
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.augment import geometry
+from tempo.data.augment.views import Views
 from tempo.data.records import Record, Split
 from tempo.data.store import scratch
 from tempo.errors import InputError
 from tempo.types import Batch, ClipShape, ClipSpec, FlowSpec, ShapeAt, ViewSpec
 
 Clip = tuple[dict[str, np.ndarray], bool]
-"""The uint8 streams of one clip, or of one video's views, and whether they are mirrored."""
+"""The uint8 streams of one clip, and whether they are mirrored."""
 
 
 # What a maker does not take to another process.
@@ -93,54 +94,35 @@ class BatchMaker:
 
     def _fill(
         self,
-        rows: np.ndarray,
-        shapes: Mapping[str, Sequence[int]] | None,
-        make: Callable[[int], Sequence[Clip]],
-        clips_per_row: int = 1,
+        slots: np.ndarray,
+        shapes: Mapping[str, Sequence[int]],
+        put: Callable[[int, Batch], None],
+        num_videos: int,
     ) -> Batch:
-        """A batch of the split's `rows`; `make(i)` gives the clips of row i, streams of `shapes`.
+        """A batch that shows the split's rows `slots`; `put(i, batch)` fills in video i.
 
-        Each is copied into its place in the batch as it comes: a list of them and `np.stack` would
-        hold everything twice.
+        It is filled in place, stream by stream: a list of clips and `np.stack` would hold
+        everything twice.
         """
-        first = None
-        if shapes is None:
-            first = make(0)
-            shapes = {name: stream.shape for name, stream in first[0][0].items()}
-        slots = np.repeat(rows, clips_per_row)
         batch = {name: np.empty((len(slots), *shape), np.uint8) for name, shape in shapes.items()}
-        is_mirrored = np.zeros(len(slots), bool)
 
-        def put(i: int) -> None:
+        def fill(i: int) -> None:
             with self._memory.clip():
-                clips = first if i == 0 and first is not None else make(i)
-                for slot, (streams, mirrored) in enumerate(clips, i * clips_per_row):
-                    is_mirrored[slot] = mirrored
-                    self._put(batch, slot, streams, rows[i])
+                put(i, batch)
 
-        self._run(put, len(rows))
+        self._run(fill, num_videos)
         return batch | {
-            "label": self._labels(slots, is_mirrored),
+            "label": self._split.labels[slots],
             "index": slots.astype(np.int32),
             "id": np.array([self._split.ids[row] for row in slots], dtype=np.str_),
         }
 
-    def _put(self, batch: Batch, slot: int, streams: Mapping[str, np.ndarray], row: int) -> None:
-        with stages.stage(stages.STACK):
-            for name, stream in streams.items():
-                if stream.shape != batch[name].shape[1:]:
-                    raise InputError(
-                        f"{self._split.ids[row]}: {name} {stream.shape} does not fit a batch of "
-                        f"{batch[name].shape[1:]}; crop all videos to one size."
-                    )
-                batch[name][slot] = stream
-
-    def _labels(self, rows: np.ndarray, is_mirrored: np.ndarray) -> np.ndarray:
-        labels = self._split.labels[rows]
-        mirror = self._split.mirror_labels
-        if mirror is not None and is_mirrored.any():
-            labels[is_mirrored] = mirrored_labels(labels[is_mirrored], mirror)
-        return labels
+    def _check_shape(self, name: str, stream: Any, batch: Batch, row: int) -> None:
+        if stream.shape != batch[name].shape[1:]:
+            raise InputError(
+                f"{self._split.ids[row]}: {name} {stream.shape} does not fit a batch of "
+                f"{batch[name].shape[1:]}; crop all videos to one size."
+            )
 
 
 class TrainBatch(BatchMaker):
@@ -192,16 +174,29 @@ class TrainBatch(BatchMaker):
         rows = rows[start // count : self._part.stop // count]
         clip, size_px, ops = self._settings(step)
 
-        def make(i: int) -> list[Clip]:
-            slots = range(start + i * count, start + (i + 1) * count)
-            rngs = [np.random.default_rng((self._seed, step, slot)) for slot in slots]
-            return self._clips(self._split[rows[i]], clip, ops, rngs)
+        slots = np.repeat(rows, count)
+        is_mirrored = np.zeros(len(slots), bool)
+
+        def put(i: int, batch: Batch) -> None:
+            own = range(i * count, (i + 1) * count)
+            rngs = [np.random.default_rng((self._seed, step, start + slot)) for slot in own]
+            clips = self._clips(self._split[rows[i]], clip, ops, rngs)
+            for slot, (streams, mirrored) in zip(own, clips, strict=True):
+                is_mirrored[slot] = mirrored
+                with stages.stage(stages.STACK):
+                    for name, stream in streams.items():
+                        self._check_shape(name, stream, batch, rows[i])
+                        batch[name][slot] = stream
 
         shapes = {"video": (clip.num_frames + self._extra_frames, size_px, size_px, 3)}
         if self._flow is not None:
             channels = 2 * self._flow.num_fields
             shapes["flow"] = (self._flow.num_snippets, size_px, size_px, channels)
-        return self._fill(rows, shapes, make, count)
+        batch = self._fill(slots, shapes, put, len(rows))
+        mirror = self._split.mirror_labels
+        if mirror is not None and is_mirrored.any():
+            batch["label"][is_mirrored] = mirrored_labels(batch["label"][is_mirrored], mirror)
+        return batch
 
     def _settings(self, step: int) -> tuple[ClipSpec, int, Sequence[Any]]:
         """Clip, size and ops of a step."""
@@ -278,11 +273,20 @@ class EvalBatch(BatchMaker):
         mask = positions < len(self._split)
         rows = np.minimum(positions, len(self._split) - 1)
         num_read = max(1, int(mask.sum()))
+        first_views, shapes = None, self._shapes()
+        if shapes is None:
+            first_views = self._views(rows[0])
+            shapes = {name: views.shape for name, views in first_views.items()}
+
+        def put(i: int, batch: Batch) -> None:
+            is_first = i == 0 and first_views is not None
+            for name, views in (first_views if is_first else self._views(rows[i])).items():
+                self._check_shape(name, views, batch, rows[i])
+                views.copy_to(batch[name][i])
+
         # Mirror images among the views keep the video's label; who scores them knows which they
         # are (`ViewSpec.mirrored`).
-        batch = self._fill(
-            rows[:num_read], self._shapes(), lambda i: [(self._views(rows[i]), False)]
-        )
+        batch = self._fill(rows[:num_read], shapes, put, num_read)
         last = np.minimum(np.arange(len(rows)), num_read - 1)
         if num_read < len(rows):
             batch = {key: value[last] for key, value in batch.items()}
@@ -300,29 +304,27 @@ class EvalBatch(BatchMaker):
             shapes["flow"] = (view.num_views, self._flow.num_snippets, *square, channels)
         return shapes
 
-    def _views(self, row: int) -> dict[str, np.ndarray]:
+    def _views(self, row: int) -> dict[str, Views]:
         view, record = self._view, self._split[row]
-        places = {}
         about = view.num_clips, view.clip_starts, _times(record, self._clip), self._extra_frames
         # Clips overlap: each frame is decoded, resized and cropped once.
+        places = {}
         if self._flow is None:
-            wanted = sampling.eval_indices(record.num_frames, self._clip, *about)
-            frames, places["video"] = _unique(wanted)
+            with stages.stage(stages.SAMPLE):
+                wanted = sampling.eval_indices(record.num_frames, self._clip, *about)
+                frames, places["video"] = _unique(wanted[..., None])
             streams = {"video": record.decode(frames)}
         else:
-            wanted, fields = flow_sampling.eval_indices(
-                record.num_frames, self._clip, self._flow, *about
-            )
-            frames, places["video"] = _unique(wanted)
-            numbers, places["flow"] = _unique(fields)
-            streams = _one_size(
-                {"video": record.decode(frames), "flow": record.decode_flow(numbers)}
-            )
-        crops = host_ops_lib.view_streams(streams, view.crop, view.short_side_px, view.size_px)
-        by_clip = {name: crops[name][:, place].swapaxes(0, 1) for name, place in places.items()}
-        if self._flow is not None:
-            by_clip["flow"] = flow_sampling.stack(by_clip["flow"])
-        return {name: x.reshape(-1, *x.shape[2:]) for name, x in by_clip.items()}
+            with stages.stage(stages.SAMPLE):
+                wanted, fields = flow_sampling.eval_indices(
+                    record.num_frames, self._clip, self._flow, *about
+                )
+                frames, places["video"] = _unique(wanted[..., None])
+                numbers, places["flow"] = _unique(fields)
+            streams = {"video": record.decode(frames), "flow": record.decode_flow(numbers)}
+            with stages.stage(stages.RESIZE):
+                streams = _one_size(streams)
+        return host_ops_lib.view_streams(streams, places, view)
 
 
 def mirrored_labels(labels: np.ndarray, mirror: np.ndarray) -> np.ndarray:

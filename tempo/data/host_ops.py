@@ -14,8 +14,9 @@ import numpy as np
 
 from tempo.data import ops as ops_lib
 from tempo.data import stages
-from tempo.data.augment import crops, geometry
+from tempo.data.augment import crops, geometry, views
 from tempo.errors import InputError
+from tempo.types import ViewSpec
 
 Streams = Mapping[str, np.ndarray]
 """`video` uint8 [T,H,W,3] and, where it is read, `flow` uint8 [n,H,W,2L], x in even channels."""
@@ -33,7 +34,7 @@ class ResizeShortSide:
 
 
 @dataclasses.dataclass(frozen=True)
-class JitterShortSide(crops.RandomOp):
+class JitterShortSide:
     """Scales a clip to a random short side, uniform in [min_px, max_px] (VGG, arXiv 1409.1556)."""
 
     min_px: int
@@ -55,7 +56,7 @@ class JitterShortSide(crops.RandomOp):
 
 
 @dataclasses.dataclass(frozen=True)
-class Flip(crops.RandomOp):
+class Flip:
     """Mirrors a clip left to right with probability `prob`.
 
     Leave it out where the label tells left from right or a sense of rotation, unless the dataset
@@ -147,19 +148,23 @@ def _apply(op: Any, streams: Streams, rng: np.random.Generator) -> tuple[Streams
 
 
 def view_streams(
-    streams: Streams, crop: str, short_side_px: int, size_px: int
-) -> dict[str, np.ndarray]:
-    """The crops of an evaluation, of all streams: [num_crops,T,h,w,C] each; see `crops.views`.
+    streams: Streams, places: Mapping[str, np.ndarray], view: ViewSpec
+) -> dict[str, views.Views]:
+    """The views of an evaluation, of all streams of a video, cut when they are copied.
 
     Args:
       streams: all of one height and width.
-      crop: which crops.
-      short_side_px: frames are first resized to this short side.
-      size_px: side of the crops.
+      places: which frame of its stream stands where in every clip; see `views.Views`.
+      view: which crops.
     """
     return {
-        name: crops.views(
-            geometry.resize_short_side(clip, short_side_px), crop, size_px, FLIPS[name]
+        name: views.Views(
+            frames,
+            places[name],
+            crop=view.crop,
+            short_side_px=view.short_side_px,
+            size_px=view.size_px,
+            flip=FLIPS[name],
         )
-        for name, clip in streams.items()
+        for name, frames in streams.items()
     }

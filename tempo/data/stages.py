@@ -16,6 +16,8 @@ from collections.abc import Iterator
 
 READ, PARSE, DECODE, SAMPLE, STACK = "read", "parse", "decode", "sample", "stack"
 """Stages before and after the ops, which report under their own names."""
+RESIZE, CROP = "resize", "crop"
+"""Of the views of an evaluation."""
 
 
 class Clock:

@@ -10,8 +10,9 @@ import threading
 import numpy as np
 import pytest
 
-from tempo.data import batches, device_ops, pipeline
+from tempo.data import batches, device_ops, pipeline, stages
 from tempo.data.builders import records as builder
+from tempo.data.store import scratch
 from tempo.errors import InputError
 from tempo.types import ClipShape, ClipSpec, FlowSpec, ViewSpec
 
@@ -358,3 +359,46 @@ def test_a_stream_closed_by_another_thread_just_ends(num_workers):
     split.gate.set()
     consumer.join(30)
     assert [type(end) for end in ended] == [StopIteration]
+
+
+class RememberingSplit(MadeUpSplit):
+    """Decodes into memory of `scratch`, and keeps every array that it got."""
+
+    def __init__(self):
+        super().__init__()
+        self.arrays = []
+
+    def __getitem__(self, row):
+        record = super().__getitem__(row)
+        decode = record.decode
+
+        def remember(indices):
+            frames = scratch.empty((*indices.shape, HEIGHT, WIDTH, 3))
+            frames[...] = decode(indices)
+            self.arrays.append(frames)
+            return frames
+
+        record.decode = remember
+        return record
+
+
+@pytest.mark.parametrize("steps", [train_steps, eval_steps])
+def test_clips_are_made_in_the_same_memory_one_after_the_other(steps):
+    split = RememberingSplit()
+    assert_equal(steps(split), steps(MadeUpSplit()))
+    # They are all kept, so that new memory could not be at the same place. The first clips find
+    # out how much is needed.
+    *_, before, last = split.arrays
+    assert len(split.arrays) >= 10 and np.shares_memory(before, last)
+
+
+def test_stages_of_an_evaluation():
+    split = MadeUpSplit()
+    for kwargs in ({}, {"clip": FRAME, "flow": FLOW}):
+        with stages.measure() as clock:
+            eval_steps(
+                split,
+                view=ViewSpec(crop="three", short_side_px=HEIGHT - 2, size_px=SIZE),
+                **kwargs,
+            )
+        assert {"sample", "resize", "crop"} <= clock.seconds.keys()

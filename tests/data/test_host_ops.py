@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tempo.data import host_ops
-from tempo.data.augment import crops, geometry
+from tempo.data.augment import crops, geometry, views
 from tempo.errors import InputError
 
 
@@ -21,27 +21,43 @@ def clip_of(height, width, num_frames=3):
     return clip
 
 
-def corners(views):
-    return [(int(v[0, 0, 0, 0]), int(v[0, 0, 0, 1])) for v in views]
+def once(op, clip, r):
+    """The clip after one op, as a batch has it."""
+    streams, _ = host_ops.run((op,), {"video": clip}, r)
+    return streams["video"]
+
+
+def views_of(clip, crop, size_px):
+    """The views of one clip with all its frames, which keep their size: [num_crops,T,h,w,C]."""
+    places = np.arange(len(clip)).reshape(1, -1, 1)
+    short_side_px = min(clip.shape[1:3])
+    found = views.Views(clip, places, crop, short_side_px, size_px)
+    out = np.empty(found.shape, clip.dtype)
+    found.copy_to(out)
+    return out
+
+
+def corners(found):
+    return [(int(v[0, 0, 0, 0]), int(v[0, 0, 0, 1])) for v in found]
 
 
 def test_three_crops_of_256x340():
     wide = np.zeros((1, 256, 340, 3), np.int16)
     wide[..., 1] = np.arange(340)
-    assert corners(crops.views(wide, "three", 256)) == [(0, 0), (0, 84), (0, 42)]
+    assert corners(views_of(wide, "three", 256)) == [(0, 0), (0, 84), (0, 42)]
     tall = np.zeros((1, 340, 256, 3), np.int16)
     tall[..., 0] = np.arange(340)[:, None]
-    assert corners(crops.views(tall, "three", 256)) == [(0, 0), (84, 0), (42, 0)]
+    assert corners(views_of(tall, "three", 256)) == [(0, 0), (84, 0), (42, 0)]
 
 
 def test_ten_crops_of_256x340():
     clip = np.zeros((1, 256, 340, 3), np.uint8)
     clip[..., 0] = np.arange(256)[:, None]
     clip[..., 1] = np.arange(340) // 2
-    views = crops.views(clip, "ten", 224)
-    assert views.shape == (10, 1, 224, 224, 3)
-    assert corners(views[:5]) == [(0, 0), (0, 58), (32, 0), (32, 58), (16, 29)]  # x is halved
-    np.testing.assert_array_equal(views[5:], views[:5, :, :, ::-1])
+    found = views_of(clip, "ten", 224)
+    assert found.shape == (10, 1, 224, 224, 3)
+    assert corners(found[:5]) == [(0, 0), (0, 58), (32, 0), (32, 58), (16, 29)]  # x is halved
+    np.testing.assert_array_equal(found[5:], found[:5, :, :, ::-1])
 
 
 # (top, left, mirrored) of each window of 32 px in a frame of 40 x 60, in no order.
@@ -63,20 +79,20 @@ def test_views_are_these_windows_and_their_mean_knows_no_order(crop):
         w[:, :, ::-1] if mirrored else w
         for w, (_, _, mirrored) in zip(windows, WINDOWS[crop], strict=True)
     ]
-    views = crops.views(clip, crop, 32)
-    assert len({v.tobytes() for v in views}) == len(views) == len(windows)
-    assert {v.tobytes() for v in views} == {w.tobytes() for w in windows}
-    shuffled = views[rng(1).permutation(len(views))]
-    for order in (views, shuffled):  # sums of whole numbers are exact
+    found = views_of(clip, crop, 32)
+    assert len({v.tobytes() for v in found}) == len(found) == len(windows)
+    assert {v.tobytes() for v in found} == {w.tobytes() for w in windows}
+    shuffled = found[rng(1).permutation(len(found))]
+    for order in (found, shuffled):  # sums of whole numbers are exact
         np.testing.assert_array_equal(order.mean(0), np.mean(windows, 0))
 
 
 def test_centre_and_full_views():
     clip = clip_of(40, 60)
-    assert corners(crops.views(clip, "center", 32)) == [(4, 14)]
-    np.testing.assert_array_equal(crops.views(clip, "full", 32)[0], clip)
+    assert corners(views_of(clip, "center", 32)) == [(4, 14)]
+    np.testing.assert_array_equal(views_of(clip, "full", 32)[0], clip)
     with pytest.raises(InputError, match="crop of 48 px does not fit a frame of 60x40"):
-        crops.views(clip, "center", 48)
+        views_of(clip, "center", 48)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((30, 40), (24, 32)), ((40, 30), (32, 24))])
@@ -92,7 +108,7 @@ def test_short_side_of_the_published_evaluation():
 
 def test_jittered_short_side_covers_its_range():
     op, r = host_ops.JitterShortSide(20, 24), rng()
-    sides = {op.random_map(clip_of(16, 24, 1), r).shape[1] for _ in range(100)}
+    sides = {once(op, clip_of(16, 24, 1), r).shape[1] for _ in range(100)}
     assert sides == {20, 21, 22, 23, 24}
 
 
@@ -106,7 +122,7 @@ def test_random_resized_crop_stays_in_its_ranges():
     assert 0.075 < area.min() < 0.1 and area.max() > 0.8
     assert ratio.min() > 0.7 and ratio.max() < 1.4
     assert abs(np.log(ratio[area < 0.3]).mean()) < 0.03
-    assert op.random_map(clip_of(48, 64), r).shape == (3, 32, 32, 3)
+    assert once(op, clip_of(48, 64), r).shape == (3, 32, 32, 3)
 
 
 def test_random_resized_crop_of_a_very_long_frame_takes_its_centre():
@@ -119,7 +135,7 @@ def test_the_same_crop_in_every_frame():
     clip = np.repeat(clip_of(48, 64, 1), 4, axis=0)
     for name in ("random_resized_crop", "random_crop", "flip"):
         (op,) = host_ops.create([name], 32)
-        got = op.random_map(clip, rng(3))
+        got = once(op, clip, rng(3))
         assert (got == got[:1]).all()
 
 
@@ -128,12 +144,12 @@ def test_random_crop_reaches_every_place_and_cuts_without_scaling():
     clip = clip_of(32, 33, 1)
     found = set()
     for _ in range(200):
-        got = op.random_map(clip, r)
+        got = once(op, clip, r)
         (y, x) = corners([got])[0]
         found.add((y, x))
         np.testing.assert_array_equal(got, clip[:, y : y + 30, x : x + 30])
     assert found == {(y, x) for y in range(3) for x in range(4)}
-    assert op.random_map(clip_of(20, 25), r).shape == (3, 30, 30, 3)
+    assert once(op, clip_of(20, 25), r).shape == (3, 30, 30, 3)
 
 
 def test_fixed_crops():
@@ -153,7 +169,7 @@ def test_flip_mirrors_a_share_of_the_clips():
     np.testing.assert_array_equal(geometry.flip(clip), clip[:, :, ::-1])
     np.testing.assert_array_equal(geometry.flip(clip[:, 1:5, 2:9]), clip[:, 1:5, 8:1:-1])
     op, r = host_ops.Flip(0.3), rng()
-    share = np.mean([op.random_map(clip, r)[0, 0, 0, 1] > 0 for _ in range(2000)])
+    share = np.mean([once(op, clip, r)[0, 0, 0, 1] > 0 for _ in range(2000)])
     assert abs(share - 0.3) < 0.04
 
 

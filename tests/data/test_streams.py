@@ -9,6 +9,7 @@ import pytest
 from tempo.data import flow_sampling, host_ops
 from tempo.data.augment import crops, geometry
 from tempo.errors import InputError
+from tempo.types import ViewSpec
 
 HEIGHT, WIDTH, SIZE = 60, 80, 56
 X, Y = 200, 60  # what the flow says inside the marker
@@ -54,10 +55,14 @@ def test_a_marker_stays_in_one_place_in_frames_and_flow(name):
 
 @pytest.mark.parametrize("crop", ["center", "three", "five", "ten"])
 def test_views_of_flow_are_the_views_of_the_frames(crop):
-    given = streams_with_marker(20, 36)
-    got = host_ops.view_streams(given, crop, HEIGHT, 48)
+    view = ViewSpec(crop=crop, short_side_px=HEIGHT, size_px=48)
+    places = {"video": np.arange(2).reshape(1, 2, 1), "flow": np.arange(3).reshape(1, 3, 1)}
+    views = host_ops.view_streams(streams_with_marker(20, 36), places, view)
+    got = {name: np.empty(found.shape, np.uint8) for name, found in views.items()}
+    for name, found in views.items():
+        found.copy_to(got[name])
     for i, (frames, fields) in enumerate(zip(got["video"], got["flow"], strict=True)):
-        frames, x, y = masks({"video": frames, "flow": fields}, crop == "ten" and i >= 5)
+        frames, x, y = masks({"video": frames, "flow": fields}, view.mirrored[i])
         for field in (*x, *y):
             np.testing.assert_array_equal(field > 0.5, frames[0] > 0.5)
         assert frames.max() > 0.9

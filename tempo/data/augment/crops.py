@@ -1,4 +1,4 @@
-"""Host ops that cut a window out of a clip, and the fixed windows of an evaluation.
+"""Host ops that cut a window out of a clip.
 
 A random op draws its numbers from a clip's shape (`draw`) and then applies them (`apply`) to that
 clip or to another stream of the same video, such as its flow.
@@ -26,15 +26,7 @@ PLACES = {
 }
 
 
-class RandomOp:
-    """An op with `draw(shape, rng)` and `apply(clip, drawn)`."""
-
-    def random_map(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draws and applies."""
-        return self.apply(clip, self.draw(clip.shape, rng))
-
-
-class BoxOp(RandomOp):
+class BoxOp:
     """An op that draws a `Box` and scales it to a square of its `size_px`."""
 
     def apply(self, clip: np.ndarray, box: Box) -> np.ndarray:
@@ -161,7 +153,7 @@ class CropThenResize(BoxOp):
 
 
 @dataclasses.dataclass(frozen=True)
-class ResizeThenCrop(RandomOp):
+class ResizeThenCrop:
     """Frames scaled to a short side of `size_px` * u, u uniform in `scale`, then a square cut out.
 
     The other reading of `CropThenResize`; u starts at 1, below which the square would not fit.
@@ -190,7 +182,7 @@ class ResizeThenCrop(RandomOp):
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop(RandomOp):
+class RandomCrop:
     """A `size_px` square at a random place; a smaller frame is first scaled up to fit."""
 
     size_px: int
@@ -208,7 +200,7 @@ class RandomCrop(RandomOp):
 
 
 @dataclasses.dataclass(frozen=True)
-class CornerCrop(RandomOp):
+class CornerCrop:
     """A `size_px` square in a corner or the centre, all five equally likely (arXiv 1507.02159)."""
 
     size_px: int
@@ -247,57 +239,6 @@ OPS: dict[str, Any] = {
     "random_crop": RandomCrop,
     "corner_crop": CornerCrop,
     "fixed_crop": FixedCrop,
-}
-
-
-def views(clip: np.ndarray, crop: str, size_px: int, flip=geometry.flip) -> np.ndarray:
-    """The crops of one evaluation clip, [num_crops,T,size_px,size_px,C].
-
-    `center` (1); `three`: offsets 0, 2 * floor((W - size) / 2), floor((W - size) / 2) along the
-    long side, so left, right, centre (top, bottom, centre if portrait); `five`: top left, top
-    right, bottom left, bottom right, centre; `ten`: those, then their mirror images; `full`: the
-    whole frame.
-
-    Args:
-      clip: [T,H,W,C], already resized.
-      crop: a row of `VIEWS`, or `full`.
-      size_px: side of the square.
-      flip: mirrors [T,H,W,C]; `geometry.flip_flow` for flow.
-    """
-    if crop == "full":
-        return clip[None]
-    height, width = clip.shape[1:3]
-    if min(height, width) < size_px:
-        raise InputError(f"A crop of {size_px} px does not fit a frame of {width}x{height} px.")
-    crops = np.stack([_window(clip, y, x, size_px) for y, x in VIEWS[crop](height, width, size_px)])
-    if crop == "ten":
-        mirrored = flip(crops.reshape(-1, *crops.shape[2:])).reshape(crops.shape)
-        crops = np.concatenate([crops, mirrored])
-    return crops
-
-
-def _center_corners(height: int, width: int, size_px: int) -> list[tuple[int, int]]:
-    return [((height - size_px) // 2, (width - size_px) // 2)]
-
-
-def _three_corners(height: int, width: int, size_px: int) -> list[tuple[int, int]]:
-    ((top, left),) = _center_corners(height, width, size_px)
-    if width >= height:
-        return [(top, 0), (top, 2 * left), (top, left)]
-    return [(0, left), (2 * top, left), (top, left)]
-
-
-def _five_corners(height: int, width: int, size_px: int) -> list[tuple[int, int]]:
-    bottom, right = height - size_px, width - size_px
-    center = _center_corners(height, width, size_px)
-    return [(0, 0), (0, right), (bottom, 0), (bottom, right), *center]
-
-
-VIEWS = {
-    "center": _center_corners,
-    "three": _three_corners,
-    "five": _five_corners,
-    "ten": _five_corners,
 }
 
 

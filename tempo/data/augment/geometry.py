@@ -12,9 +12,10 @@ from tempo.data.store import scratch
 _RESIZE = cv2.INTER_LINEAR
 
 
-def resize(clip: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[T,H,W,C] -> [T,height,width,C], bilinear, in memory of `scratch`."""
-    out = scratch.empty((clip.shape[0], height, width, clip.shape[3]))
+def resize(clip: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
+    """[T,H,W,C] -> [T,height,width,C], bilinear, in `out` or in memory of `scratch`."""
+    if out is None:
+        out = scratch.empty((clip.shape[0], height, width, clip.shape[3]))
     for frame, to in zip(clip, out, strict=True):
         cv2.resize(frame, (width, height), dst=to, interpolation=_RESIZE)
     return out
@@ -40,17 +41,17 @@ def at_least(clip: np.ndarray, size_px: int) -> np.ndarray:
     return resize_short_side(clip, max(size_px, min(clip.shape[1:3])))
 
 
-def flip(clip: np.ndarray) -> np.ndarray:
-    """[T,H,W,C] mirrored left to right, in memory of `scratch`.
+def flip(clip: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """[T,H,W,C] mirrored left to right, in `out` (contiguous) or in memory of `scratch`.
 
     As one tall picture, for which cv2 is 18 times numpy.
     """
     tall = np.ascontiguousarray(clip).reshape(-1, *clip.shape[2:])
-    out = scratch.empty(tall.shape)
+    out = scratch.empty(tall.shape) if out is None else out.reshape(tall.shape)
     return cv2.flip(tall, 1, dst=out).reshape(clip.shape)
 
 
-def flip_flow(flow: np.ndarray) -> np.ndarray:
+def flip_flow(flow: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The flow of the mirrored video: columns mirrored, and x -> 255 - x for motion to the left.
 
     The rule of TSN (arXiv 1608.00859), exact in being its own inverse; since no motion is stored as
@@ -58,8 +59,9 @@ def flip_flow(flow: np.ndarray) -> np.ndarray:
 
     Args:
       flow: uint8 [...,H,W,2L], x in the even channels.
+      out: where to write it; memory of `scratch` by default.
     """
-    mirrored = flip(flow.reshape(-1, *flow.shape[-3:])).reshape(flow.shape)
+    mirrored = flip(flow.reshape(-1, *flow.shape[-3:]), out).reshape(flow.shape)
     x = mirrored[..., ::2]
     np.subtract(255, x, out=x)
     return mirrored
