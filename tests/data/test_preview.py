@@ -178,6 +178,10 @@ def test_colour_ops_are_shown(frames_dir, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (
+            {"clip": ClipSpec(num_frames=4, sampling="segments"), "device_ops": ["residual"]},
+            "sampling='segments' has none",
+        ),
         ({"split": "trian"}, "Did you mean 'train'?"),
         ({"out": "sheet.jpg"}, "--out must be a file that ends in .png; got 'sheet.jpg'."),
         ({"num_clips": 0}, "at least 1 clip and 16 pixels; got 0 and 112"),
