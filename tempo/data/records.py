@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import flow_codec, stages
+from tempo.data import flow_codec, manifest, stages
 from tempo.data.store import example_proto, index, shard_files
 from tempo.data.video import decode, jpeg
 from tempo.errors import InputError, RecordError, lookup
@@ -25,6 +25,7 @@ MANIFEST_FILE = "manifest.json"
 REJECTED_FILE = "rejected.json"
 MANIFEST_FORMAT = 3
 """Of the header, the index and the records. Another layout of any of them is another number."""
+_REMEDY = "delete the dataset and prepare it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Record:
     def _reading(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, KeyError, IndexError, OSError) as error:
+        except (IndexError, OSError) as error:  # no such frame, or no such file any more
             raise RecordError(f"{self.id}: cannot {what}: {error}") from error
+        except (ValueError, KeyError) as error:
+            raise RecordError(f"{self.id}: cannot {what}: {error}; {_REMEDY}.") from error
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
         """The frames `indices` (any order, any shape, repeats allowed), uint8 [*indices,H,W,3].
@@ -176,10 +179,11 @@ class Split:
             raise IndexError(f"row {row} of a split of {len(self)} videos")
         try:
             return Record(self.ids[row], example_proto.Example(self._opened()[row]))
-        except (ValueError, IndexError, OSError) as error:
+        except (ValueError, OSError) as error:
+            remedy = f"; {_REMEDY}" if isinstance(error, ValueError) else ""
             raise RecordError(
                 f"{self.ids[row]}: cannot read record {row} of split {self.name!r} in "
-                f"{self.data_dir!r}: {error}"
+                f"{self.data_dir!r}: {error}{remedy}."
             ) from error
 
     def _opened(self):
@@ -256,6 +260,8 @@ def is_complete(data_dir: str | os.PathLike) -> bool:
 def open_records(data_dir: str | os.PathLike) -> Records:
     """Opens a prepared dataset: reads its header, and looks that its files are whole.
 
+    Records are checked when they are read.
+
     Raises:
       InputError: nothing there, not finished, damaged, or of another format.
     """
@@ -266,16 +272,20 @@ def open_records(data_dir: str | os.PathLike) -> Records:
 
 
 def check_files(data_dir: str | os.PathLike, header: Mapping[str, Any]) -> None:
-    """Raises `InputError` if a file of records or of the index is missing or has changed in size.
+    """Raises `InputError` if a file of a dataset is not as it was written.
+
+    Files of records are there and have their size: they have checksums inside. The files of the
+    index are read and compared.
 
     Args:
       data_dir: the dataset.
       header: from `read_header`.
     """
-    for split in header["splits"].values():
-        sizes = split["index_bytes"] | {s["file"]: s["file_bytes"] for s in split["shards"]}
-        for name, expected in sizes.items():
-            check_size(Path(data_dir) / name, expected)
+    kinds = {"label_kind": header["label_kind"], "num_classes": len(header["class_names"])}
+    for split, facts in header["splits"].items():
+        for shard in facts["shards"]:
+            check_size(Path(data_dir) / shard["file"], shard["file_bytes"])
+        index.check(str(data_dir), split, facts, **kinds)
 
 
 def check_size(file: Path, expected: int | None = None) -> None:
@@ -297,18 +307,24 @@ def read_header(data_dir: str | os.PathLike) -> dict[str, Any]:
         raise InputError(
             f"{str(root)!r} holds {what}; run: python -m tempo.prepare --videos DIR --out {root}"
         )
+    damage = InputError(f"{str(path)!r} is damaged; delete the dataset and prepare again.")
     try:
         header = dict(json.loads(path.read_text()))
     except (ValueError, TypeError):
-        raise InputError(
-            f"{str(path)!r} is damaged; delete the dataset and prepare again."
-        ) from None
+        raise damage from None
     if header.get("format") != MANIFEST_FORMAT:
         raise InputError(
             f"{str(path)!r} has format {header.get('format')!r}, this version reads "
             f"{MANIFEST_FORMAT}; delete the dataset and prepare the videos again."
         )
+    if header.get("checksum") != checksum(header):
+        raise damage
     return header
+
+
+def checksum(header: Mapping[str, Any]) -> str:
+    """What `checksum` in a header must be: that all else in it is as it was written."""
+    return manifest.hash_entries({k: v for k, v in header.items() if k != "checksum"})
 
 
 def _records(data_dir: str, header: Mapping[str, Any]) -> Records:

@@ -98,9 +98,78 @@ def test_flipped_bytes_inside_a_record_are_noticed(copy):
     data[at] ^= 0xFF
     shard.write_bytes(bytes(data))
     record = pipeline.open_records(copy).split("train")[0]
-    with pytest.raises(RecordError, match=r"v_train_00\.mp4: cannot decode frames: .* checksum"):
+    with pytest.raises(RecordError, match=r"_00\.mp4: cannot decode frames: frame 0 is damaged \("):
         record.decode([0])
     assert record.decode([5]).shape == (1, 48, 64, 3)  # that one is whole
+
+
+def test_a_changed_index_or_header_is_noticed_when_the_dataset_is_opened(copy):
+    """A label, an id, and the name of a class."""
+    for name, before in (
+        ("videos-train.labels.npy", b"\x02\x00\x00\x00"),
+        ("videos-test.ids.npy", b"Class1/v_test_01.mp4"),
+        ("manifest.json", b"Class1"),
+    ):
+        whole = (copy / name).read_bytes()
+        at = whole.rindex(before)
+        (copy / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(InputError, match=rf"{name}' is damaged.*prepare"):
+            pipeline.open_records(copy)
+        (copy / name).write_bytes(whole)
+    pipeline.open_records(copy)
+
+
+def what_is_read(split):
+    """Of each record, what each way to ask for it gives: a value or a `RecordError`."""
+    found = []
+    for row in range(len(split)):
+        for ask in (
+            lambda r: r.label,
+            lambda r: r.num_frames,
+            lambda r: r.timestamps.tobytes(),
+            lambda r: r.decode(np.arange(0, 12, 3)).tobytes(),
+            lambda r: r.num_flows,
+        ):
+            try:
+                found.append(ask(split[row]))
+            except RecordError as error:
+                assert str(error).startswith(f"{split.ids[row]}: cannot ")
+                assert str(error).endswith("; delete the dataset and prepare it again.")
+                found.append(None)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["frames_dir", "encoded_dir"])
+def test_a_flipped_bit_never_gives_other_data(kind, request, tmp_path):
+    """Anywhere in a file of records: what it says is what was written, or a `RecordError`."""
+    copy = shutil.copytree(request.getfixturevalue(kind), tmp_path / "copy")
+    shard = min(copy.glob("videos-test.array_record-*"))
+    whole = shard.read_bytes()
+    expected = what_is_read(pipeline.open_records(copy).split("test"))
+    assert None not in expected
+    rng = np.random.default_rng(0)
+    used = np.flatnonzero(np.frombuffer(whole, np.uint8))
+    names = (
+        b"_checksums",
+        b"contents_",
+        b"label",
+        b"num_frames",
+        b"packets",
+        b"rotation",
+        b"times",
+    )
+    near = [whole.index(name) for name in names if name in whole]
+    places = [at + int(n) for at in near for n in rng.integers(-6, 100, 12)]
+    places += [*rng.choice(used[used > len(whole) - 65536], 40), *rng.choice(used, 40)]
+    noticed = 0
+    for at in places:
+        data = bytearray(whole)
+        data[at] ^= 1 << int(rng.integers(8))
+        shard.write_bytes(data)
+        found = what_is_read(pipeline.open_records(copy).split("test"))
+        assert all(a is None or a == b for a, b in zip(found, expected, strict=True)), at
+        noticed += None in found
+    assert noticed > len(places) / 3
 
 
 @pytest.mark.parametrize("kind", ["frames_dir", "encoded_dir"])

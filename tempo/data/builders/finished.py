@@ -110,6 +110,7 @@ def write_header(
         "flow": settings.flow and settings.flow.metadata,
         "splits": splits,
     }
+    header["checksum"] = records.checksum(header)
     files.write_json(str(out_dir / records.MANIFEST_FILE), header)
 
 

@@ -11,10 +11,10 @@ is. The checksums of the format cover whole records and are not looked at: what 
 carries its own.
 """
 
-import functools
 import itertools
 import os
 import struct
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,8 +76,10 @@ class ShardFiles:
     def __init__(self, paths: Sequence[str], counts: Sequence[int]):
         self._paths = list(paths)
         self._ends = np.cumsum(counts)
-        # A file is closed when the cache and all records read from it have let go of it.
-        self._opened = functools.lru_cache(_MAX_OPEN_FILES)(self._open)
+        # Those used last, by number. A file is closed when it is no longer here and all records
+        # read from it are gone.
+        self._opened: dict[int, ShardFile] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -91,13 +93,23 @@ class ShardFiles:
         """
         number = int(np.searchsorted(self._ends, row, "right"))
         first = int(self._ends[number - 1]) if number else 0
-        return self._opened(number).record(row - first)
+        with self._lock:
+            file = self._opened.pop(number, None)
+            if file is not None:
+                self._opened[number] = file  # behind all others
+        if file is None:
+            file = self._open(number, first)
+        return file.record(row - first)
 
-    def _open(self, number: int) -> "ShardFile":
+    def _open(self, number: int, first: int) -> "ShardFile":
         file = ShardFile(self._paths[number])
-        first = int(self._ends[number - 1]) if number else 0
-        if len(file) != self._ends[number] - first:
-            raise ValueError(f"{self._paths[number]!r} has {len(file)} records")
+        count = int(self._ends[number]) - first
+        if len(file) != count:
+            raise ValueError(f"{self._paths[number]!r} has {len(file)} records, not {count}")
+        with self._lock:
+            self._opened[number] = file
+            if len(self._opened) > _MAX_OPEN_FILES:
+                del self._opened[next(iter(self._opened))]
         return file
 
 
@@ -107,7 +119,10 @@ class ShardFile:
     def __init__(self, path: str):
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._chunks = self._read_footer()
+        try:
+            self._chunks = self._read_footer()
+        except (IndexError, OverflowError, struct.error) as error:
+            raise ValueError(f"{path!r} is damaged: its index cannot be read") from error
 
     def __del__(self):
         if hasattr(self, "_fd"):
@@ -173,7 +188,10 @@ class ShardFile:
         entries = [_numbers(record) for record in self._chunk(numbers[1])[1:]]
         if any(entry.get(3) != 1 for entry in entries):
             raise ValueError(f"{self._path!r} has several records in a chunk")
-        return np.array([entry.get(1, 0) for entry in entries], np.int64)
+        chunks = np.array([entry.get(1, 0) for entry in entries], np.int64)
+        if (np.diff(chunks) <= 0).any() or (len(chunks) and chunks[-1] >= size):
+            raise ValueError(f"{self._path!r} is damaged: its index is out of order")
+        return chunks
 
     def _chunk(self, position: int) -> list[memoryview]:
         """All records of a chunk."""
@@ -189,6 +207,8 @@ class ShardFile:
         while place < at:
             size, place = _varint(data, place)
             sizes.append(size)
+        if sum(sizes) != decoded_size:
+            raise ValueError(f"{self._path!r} is damaged: its index has another size")
         ends = np.cumsum([at, *sizes])
         return [data[a:b] for a, b in itertools.pairwise(ends)]
 

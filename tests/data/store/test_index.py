@@ -9,8 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tempo.data import pipeline
+from tempo.data import pipeline, records
 from tempo.data.store import index
+from tempo.errors import InputError
 
 
 def rows(labels, key="label"):
@@ -70,6 +71,50 @@ def is_mapped(array):
     return isinstance(array, mmap.mmap)
 
 
+def checked(folder, facts, **kinds):
+    index.check(str(folder), "train", facts, **dict(label_kind="single", num_classes=4) | kinds)
+
+
+def test_any_changed_byte_of_an_index_is_noticed(tmp_path):
+    facts, _ = write(tmp_path, [3, 0, 1])
+    checked(tmp_path, facts)
+    names = index.file_names("train").values()
+    assert set(facts["index_sha256"]) == set(names)
+    rng = np.random.default_rng(0)
+    for name in names:
+        path = tmp_path / name
+        whole = path.read_bytes()
+        for at in [*rng.integers(0, len(whole), 5), len(whole) - 1]:
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :])
+            with pytest.raises(InputError, match=rf"{name}' is damaged \(.*prepare it again\.$"):
+                checked(tmp_path, facts)
+        path.unlink()
+        with pytest.raises(InputError, match=f"{name}' is missing"):
+            checked(tmp_path, facts)
+        path.write_bytes(whole)
+    checked(tmp_path, facts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("single", [3, 0, 4]), ("single", [-1, 0]), ("joint", [[0, 1], [2, 4]])]
+)
+def test_labels_that_no_class_has(tmp_path, kind, labels):
+    facts, _ = write(tmp_path, labels, kind)
+    with pytest.raises(InputError, match=r"labels\.npy' has labels from -?\d to \d, not 0 to 3; "):
+        checked(tmp_path, facts, label_kind=kind)
+
+
+def test_labels_of_many_classes_are_none_or_one(tmp_path):
+    facts, _ = write(tmp_path, [[], [0, 3]], "multi")
+    checked(tmp_path, facts, label_kind="multi", num_classes=1)
+
+
+def test_an_index_of_another_number_of_videos(tmp_path):
+    facts, _ = write(tmp_path, [0, 1])
+    with pytest.raises(InputError, match=r"ids\.npy' is of 2 videos, not 3; "):
+        checked(tmp_path, facts | {"num_videos": 3})
+
+
 def test_columns_are_mapped_and_not_read(train):
     assert is_mapped(train.labels) and is_mapped(train.ids._column)
     assert is_mapped(train.manifest._offsets)
@@ -99,6 +144,7 @@ def large(frames_dir, tmp_path_factory):
     shard = header["splits"]["train"]["shards"][0]
     shards = [{**shard, "num_records": 128} for _ in range(NUM_VIDEOS // 128)]
     header["splits"]["train"] = facts | {"shards": shards}
+    header["checksum"] = records.checksum(header)
     (out / "manifest.json").write_text(json.dumps(header))
     return out
 
