@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from tempo.data.video import jpeg, scan
+from tempo.data.video import jpeg, wholeness
 from tempo.data.video.decode import RefusedVideoError
 
 DEFAULT_FPS = 25.0
@@ -148,7 +148,7 @@ def _part(numbers: list[int], fps: float, start_s: float, end_s: float | None) -
         raise RefusedVideoError(f"segment_past_end:{start_s:g}>{has_s:g}")
     if end_s is None:
         return range(begin, stop)
-    if has_s < end_s - scan._tolerance_s(end_s - start_s):
+    if has_s < end_s - wholeness.tolerance_s(end_s - start_s):
         raise RefusedVideoError(f"segment_past_end:{end_s:g}>{has_s:g}")
     return range(begin, min(stop, first + math.ceil(end_s * fps - _TIME_TOLERANCE_FRAMES)))
 

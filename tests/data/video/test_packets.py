@@ -229,7 +229,7 @@ def test_damage_to_the_bytes_is_an_error(read):
 @pytest.mark.parametrize("number", [12, 30, -2, 2**31 - 1])
 def test_frame_numbers_that_are_not_all_there_are_an_error(read, number):
     """One twice and one never, one too large, one below zero."""
-    data, index, frames = read("v.mp4", gop=5)
+    data, index, _ = read("v.mp4", gop=5)
     rows = packets.PacketTable.from_bytes(index.codec, index.packets).rows.copy()
     rows[7, 2] = number
     damaged = dataclasses.replace(index, packets=rows.tobytes())
