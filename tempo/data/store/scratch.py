@@ -8,6 +8,11 @@ block, and what was taken from it is given back all at once:
         frames = scratch.empty((8, 240, 320, 3))  # valid until the end of the `with`
 
 Outside of such a `with`, `empty` is `np.empty`.
+
+A block grows to what the largest clip of its thread has needed, to 128 MiB at most, and keeps that
+until the thread or its `Memory` ends: reckon with 128 MiB a thread at worst. 64 frames of 340x256
+take 17 MB decoded and some 40 MB with a crop and a flip; all 300 frames of a video of 10 s, which
+ten clips of it read, take 78 MB.
 """
 
 import contextlib
@@ -18,12 +23,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 _ALIGNMENT = 64
-# Per thread; what does not fit is allocated as usual.
+# Per thread, see above; what does not fit is allocated as usual.
 _MAX_BYTES = 128 << 20
 
 
 class Memory(threading.local):
-    """A block of memory for each thread that uses it, as large as its clips needed so far."""
+    """A block of memory for each thread that uses it, as large as its clips needed so far.
+
+    It grows to 128 MiB at most, and never shrinks.
+    """
 
     def __init__(self):
         self._block = np.empty(0, np.uint8)

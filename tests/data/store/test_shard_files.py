@@ -127,6 +127,17 @@ def test_an_index_that_points_elsewhere_is_refused(records, tmp_path):
             shard_files.ShardFile(str(changed))
 
 
+def test_more_than_the_file_has_is_asked_for(tmp_path):
+    """By a number that is damaged: no memory is taken for it."""
+    path = write(tmp_path / "f", [b"abc"] * 4)
+    file = shard_files.ShardFile(path)
+    size = os.path.getsize(path)
+    assert len(file.read([0], [shard_files._content(size)])[0]) == shard_files._content(size)
+    for stop in (shard_files._content(size) + 1, 1 << 50):
+        with pytest.raises(ValueError, match=f"f' ends before byte {stop}"):
+            file.read([0, 5], [3, stop])
+
+
 def test_numbers_that_fit_nowhere_are_a_value_error(tmp_path, monkeypatch):
     path = write(tmp_path / "f", [b"abc"] * 4)
     original = shard_files._numbers
