@@ -71,7 +71,7 @@ def layout_rows(videos: Sequence[np.ndarray], args) -> list[dict[str, Any]]:
     folder = os.path.join(args.data, "store")
     os.makedirs(folder, exist_ok=True)
     lists = _write(os.path.join(folder, "list"), [list_fields(frames) for frames in jpegs])
-    bare = _write(os.path.join(folder, "bare"), [{"frames": frames} for frames in jpegs])
+    bare = _write(os.path.join(folder, "bare"), [{"list": frames} for frames in jpegs])
     blobs = _write(os.path.join(folder, "blob"), [blob_fields(frames) for frames in jpegs])
     cells = {
         ("list", "whole", "new"): (whole_list(bare), None),
@@ -149,7 +149,7 @@ def list_fields(frames: Sequence[bytes]) -> dict[str, Any]:
 def blob_fields(frames: Sequence[bytes]) -> dict[str, Any]:
     """A record of one byte string that holds all JPEGs, with the places where they end."""
     ends = np.cumsum([len(frame) for frame in frames])
-    return {"all_ends": ends.astype(np.int64), "frames": [b"".join(frames)]}
+    return {"all_ends": ends.astype(np.int64), "joined": [b"".join(frames)]}
 
 
 def whole_list(path: str) -> Read:
@@ -157,7 +157,7 @@ def whole_list(path: str) -> Read:
     reader = _array_record(path)
 
     def read(video: int, wanted: np.ndarray) -> Sequence[memoryview]:
-        frames = example_proto.parse(reader.read([video])[0])["frames"]
+        frames = example_proto.parse(reader.read([video])[0])["list"]
         return [frames[i] for i in wanted]
 
     return read
@@ -169,7 +169,7 @@ def whole_blob(path: str) -> Read:
 
     def read(video: int, wanted: np.ndarray) -> Sequence[memoryview]:
         features = example_proto.parse(reader.read([video])[0])
-        return _cut(features["frames"][0], features["all_ends"], wanted)
+        return _cut(features["joined"][0], features["all_ends"], wanted)
 
     return read
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 from concurrent import futures
 
@@ -80,7 +81,7 @@ def test_numbers_that_cannot_be(ucf_tree, tmp_path, capsys, monkeypatch, flags, 
         ("videos-train.array_record-00000-of-00001", "missing"),
         ("videos-test.array_record-00000-of-00001", "cut"),
         ("videos-train.labels.npy", "missing"),
-        ("videos-train.jsonl", "cut"),
+        ("videos-train.jsonl", "damaged"),
         ("dataset_info.json", "missing"),
         ("rejected.json", "missing"),
     ],
@@ -90,11 +91,11 @@ def test_a_damaged_dataset_is_no_success(ucf_tree, tmp_path, capsys, name, how):
     assert run(capsys, ucf_tree, out)[0] == 0
     whole = (out / name).read_bytes()
     (out / name).unlink()
-    if how == "cut":
+    if how != "missing":
         (out / name).write_bytes(whole[:-1])
     status, said, lines = run(capsys, ucf_tree, out)
     assert status == 2 and "accepted" not in said and len(lines) == 1
-    assert f"{name}' is {how}" in lines[0] and "prepare again" in lines[0]
+    assert f"{name}' is {how}" in lines[0] and re.search("prepare (it )?again", lines[0])
     (out / name).write_bytes(whole)
     assert run(capsys, ucf_tree, out)[0] == 0
 

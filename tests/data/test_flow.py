@@ -137,7 +137,7 @@ def test_a_long_video_is_not_held_in_memory():
     settings = flow.create("dis", num_gradient_steps=1, num_refinements=0)
     frame = np.repeat(shifted_frames(1, 120, 160)[0, ..., None], 3, axis=-1)
     peaks = []
-    for num_frames in (40, 400):
+    for num_frames in (40, 40, 400):  # the first loads what is loaded once
         encoder = flow_codec.FlowEncoder(settings)
         tracemalloc.start()
         for _ in range(num_frames):
@@ -146,7 +146,7 @@ def test_a_long_video_is_not_held_in_memory():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # Float fields of 400 frames are 61 MB; what stays is JPEG.
-    assert peaks[1] < peaks[0] + 4e6 < 24e6
+    assert peaks[2] < peaks[1] + 4e6 < 24e6
 
 
 def test_damaged_flow_is_a_value_error():
