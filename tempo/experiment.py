@@ -109,9 +109,9 @@ def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
 
 def _check_labels(data: recipe.DataSettings, records: pipeline.Records) -> None:
     """Raises `InputError` if the records are not of the dataset that the config names."""
-    spec = specs.lookup(data.name)
     if data.name == "folder":
         return
+    spec = specs.lookup(data.name)
     remedy = "set config.data.name to what they are, or to 'folder'"
     if spec.num_classes not in (0, records.num_classes):
         raise InputError(

@@ -329,9 +329,12 @@ def test_a_file_that_may_not_be_read_is_refused(build, tmp_path, long_video, mon
     assert row["reason"] == "unreadable_file:Permission denied"
 
 
-def test_a_name_that_is_no_text(build):
+def test_a_name_that_is_no_text(own_tree, tmp_path):
+    folder = own_tree / "videos"
+    (folder / "Class0" / "v_train_00.mp4").rename(folder / "Class0" / "v\udcff.mp4")
     with pytest.raises(InputError, match="is not UTF-8; rename the file"):
-        build({"train": [manifest.Source("a\udcff.mp4", "a\udcff.mp4", 0)]})
+        builder.build(folder, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_large_file_is_decoded_from_disk_with_the_same_result(

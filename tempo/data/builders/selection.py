@@ -49,13 +49,6 @@ def find(videos_dir: str | os.PathLike, request: Request) -> manifest.Scan:
     lists = {f.name: getattr(request, f.name) for f in dataclasses.fields(request)}
     limit = lists.pop("limit")
     scan = readers.read(videos_dir, **lists)
-    for source in itertools.chain(*scan.splits.values()):
-        try:
-            source.id.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"The file name {source.id!r} is not UTF-8; rename the file (convmv does many)."
-            ) from None
     return scan if limit is None else limited(scan, limit)
 
 
