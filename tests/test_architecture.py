@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "types": {"errors"},
+    "protocols": {"errors", "types"},
     "trees": set(),
     "layers": {"errors", "types", "trees"},
     "models": {"errors", "types", "trees", "layers"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "metric_writer": {"files"},
     "progress": {"types"},
     "watchdog": {"errors", "types"},
-    "recipe": {"errors", "types", "models", "optim", "sharding", "task"},
+    "recipe": {"errors", "types", "models", "optim", "protocols", "sharding", "task"},
     "explain": {"errors", "types", "data", "recipe"},
     "evaluators": {"errors", "types", "files", "data", "sharding", "task"},
     "experiment": {

@@ -1,0 +1,65 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tempo import protocols
+from tempo.data import sampling
+from tempo.errors import InputError
+from tempo.types import ClipSpec, ViewSpec
+
+NUM_VIEWS = {
+    "center": 1,
+    "k400_10x3_ticks": 30,
+    "k400_10x3_linspace": 30,
+    "ten_crop": 10,
+    "full_2clip_ticks": 6,
+    "full_2clip_linspace": 6,
+}
+
+
+@pytest.mark.parametrize("name", protocols.VIEW_SETS)
+def test_every_set_has_its_published_number_of_views_and_averages_probabilities(name):
+    view = protocols.view_spec(name)
+    assert view.num_views == NUM_VIEWS[name]
+    assert view.average == "probs"
+    assert (view.short_side_px, view.size_px) == (256, 256 if view.crop == "three" else 224)
+
+
+def test_the_clips_of_kinetics_start_where_each_public_code_starts_them():
+    clip = ClipSpec(num_frames=8, stride=8)
+
+    def starts(name):
+        view = protocols.view_spec(name)
+        return sampling.dense_starts(300, clip, view.num_clips, view.clip_starts).tolist()
+
+    # tick = (300 - 64 + 1) / 10 = 23.7
+    ticks = [11, 35, 59, 82, 106, 130, 154, 177, 201, 225]
+    assert starts("k400_10x3_ticks") == ticks
+    assert starts("k400_10x3_linspace") == [27 * k for k in range(10)]
+
+
+def test_two_clips_of_segments_lie_where_each_public_code_puts_them():
+    def clips(name):
+        view = protocols.view_spec(name)
+        return sampling.eval_segments(160, 8, view.num_clips, view.clip_starts)
+
+    centres_of_16 = np.arange(5, 160, 10)
+    np.testing.assert_array_equal(
+        clips("full_2clip_ticks"), [centres_of_16[0::2], centres_of_16[1::2]]
+    )
+    np.testing.assert_array_equal(
+        clips("full_2clip_linspace"), [np.arange(10, 160, 20), np.arange(0, 160, 20)]
+    )
+
+
+def test_fields_win_over_the_set_and_no_set_is_the_defaults():
+    view = protocols.view_spec("k400_10x3_ticks", num_clips=4)
+    expected = dataclasses.replace(protocols.view_spec("k400_10x3_ticks"), num_clips=4)
+    assert view == expected
+    assert protocols.view_spec() == ViewSpec()
+
+
+def test_an_unknown_set_is_named_with_the_nearest():
+    with pytest.raises(InputError, match="Unknown view set 'k400_10x3'.*k400_10x3_ticks"):
+        protocols.view_spec("k400_10x3")
