@@ -12,9 +12,10 @@ class Recognizer(nn.Module):
     """A video classifier.
 
     Attributes:
-      backbone: `(x, *, train) -> {"res2", ..., "res5"}`.
-      head: `(features, *, train) -> logits`.
-      neck: `(stage features, *, train) -> (features, aux_logits)`, or None: the head reads res5.
+      backbone: `(x, *, train) -> {"res2", ..., "res5", ...}`; its `top` names what it ends in.
+      head: `(features, *, train) -> logits`, and `embed(features)`, what it makes them from.
+      neck: `(stage features, *, train) -> (features, aux_logits)`, or None: the head reads the
+        backbone's `top`, a tuple if that is several.
     """
 
     backbone: nn.Module
@@ -30,16 +31,20 @@ class Recognizer(nn.Module):
             compute the auxiliary heads.
 
         Returns:
-          `logits [B,K]` float32; `features`, a dict of stage features; in training and when
+          `logits [B,K]` float32; `embedding [B,D]` float32, the pooled feature that the scores are
+          linear in, before dropout; `features`, a dict of stage features; in training and when
           initialising, and if the neck has auxiliary heads, `aux_logits`, a tuple of `[B,K]`.
         """
         chex.assert_rank(video, 5)
         features: dict[str, Array] = self.backbone(video, train=train)
         outputs: dict[str, Any] = {"features": features}
-        x = features["res5"]
-        if self.neck is not None:
+        if self.neck is None:
+            x = tuple(features[name] for name in self.backbone.top)
+            x = x[0] if len(x) == 1 else x
+        else:
             x, aux_logits = self.neck(features, train=train)
             if aux_logits:
                 outputs["aux_logits"] = aux_logits
+        outputs["embedding"] = self.head.embed(x)
         outputs["logits"] = self.head(x, train=train)
         return outputs

@@ -174,6 +174,8 @@ class ResNet(nn.Module):
     zero_init: bool = False
     partial_norm: bool = False
 
+    top = ("res5",)
+
     def __post_init__(self):
         lookup(BLOCKS, self.block, "block (config.backbone.block)")
         lookup(INFLATED, self.inflate_style, "inflate_style (config.backbone.inflate_style)")
