@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from tempo import files, sharding
 from tempo.data import pipeline
 from tempo.errors import NonFiniteError
-from tempo.evaluators import metrics
+from tempo.evaluators import metrics, scoring
 from tempo.task import Task
 from tempo.types import Array, Batch, ClipSpec, ViewSpec
 
@@ -125,21 +125,7 @@ class MultiView:
     @property
     def protocol(self) -> str:
         """What was averaged over what, in words: it belongs to every number."""
-        c, v = self._clip, self._view
-        frames = (
-            f"{c.num_frames}x{c.stride} frames"
-            if c.sampling == "dense"
-            else f"{c.num_frames} segments"
-        )
-        if c.fps:
-            frames += f" at {c.fps:g} fps"
-        if c.short != "hold_last":
-            frames += f", short videos {c.short}"
-        size = "full frame" if v.crop == "full" else f"{v.size_px} px"
-        return (
-            f"{v.num_clips} clip(s) of {frames} ({v.clip_starts}) x {v.num_crops} crop(s) "
-            f"({v.crop}, {size} of short side {v.short_side_px}), mean of {v.average}"
-        )
+        return scoring.protocol(self._clip, self._view)
 
     def run(self, variables: Any, step: int) -> dict[str, Any]:
         """The row of `results.json` for these variables; writes the scores file beside it.
@@ -189,11 +175,7 @@ class MultiView:
         marks = [(time.perf_counter(), 0)]
         for index, label, mask, batch_logits in self._predicted(variables):
             rows, logits = index[mask], batch_logits[mask]  # [b,V,K]
-            mean = logits.mean(axis=1)
-            if self._view.average == "probs":
-                probs = np.asarray(self._task.probs(logits)).mean(axis=1)
-            else:
-                probs = np.asarray(self._task.probs(mean))
+            probs, mean = scoring.averaged(self._task, logits, self._view.average)
             values = {"probs": probs, "logits": mean, "view_logits": logits, "label": label[mask]}
             for name, array in found.items():
                 array[rows] = values[name]
@@ -214,8 +196,9 @@ class MultiView:
 
         def fetched():
             *facts, views = pending
-            logits = [self._unmirrored(v, scores) for v, scores in enumerate(jax.device_get(views))]
-            return *(np.asarray(fact) for fact in facts), np.stack(logits, axis=1)
+            logits = np.stack(jax.device_get(views), axis=1)
+            logits = scoring.unmirrored(logits, self._view, self._records.mirror_labels)
+            return *(np.asarray(fact) for fact in facts), logits
 
         with pipeline.eval_batches(
             self._split,
@@ -252,13 +235,6 @@ class MultiView:
                 pending = (facts["index"], facts["label"], facts["mask"], views)
         if pending is not None:
             yield fetched()
-
-    def _unmirrored(self, view: int, logits: np.ndarray) -> np.ndarray:
-        """Logits `[b,K]` of a view for the classes of the video as it was before mirroring."""
-        mirror = self._records.mirror_labels
-        if mirror is None or not self._view.mirrored[view]:
-            return logits
-        return logits[:, mirror]
 
     def _save(self, scores: dict[str, np.ndarray], step: int) -> None:
         path = os.path.join(self._scores_dir, f"{self.name}.npz")
