@@ -3,6 +3,7 @@
     model = tempo.create_model("tpn_slowonly_r50", num_classes=400)
     variables = model.init(jax.random.key(0), video, train=False)   # video [B,T,H,W,3], normalised
     logits = model.apply(variables, video, train=False)["logits"]   # [B,400]
+    model, variables, info = tempo.load_model("runs/x")   # of a checkpoint alone
 
 Names are resolved on first use, so `import tempo` loads neither jax nor a video codec.
 """
@@ -15,9 +16,10 @@ _PUBLIC = {
     "InputError": "tempo.errors",
     "create_model": "tempo.models",
     "list_models": "tempo.models",
+    "load_model": "tempo.pretrained",
 }
 
-__all__ = ["InputError", "__version__", "create_model", "list_models"]
+__all__ = ["InputError", "__version__", "create_model", "list_models", "load_model"]
 
 
 def __getattr__(name: str):

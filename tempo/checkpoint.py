@@ -2,13 +2,18 @@
 
 A checkpoint is a folder `<workdir>/checkpoints/<step>/` with two items: `state` (the arrays of
 `tempo.state.TrainState`) and `info` (JSON: config, class names, dataset hash, versions).
-Orbax writes under another name and renames at the end, so a kill leaves the older ones whole.
+Weights without a run are such a folder too, wherever it lies, whose `state` has nothing but
+`params` and `batch_stats`. Orbax writes under another name and renames at the end, so a kill leaves
+the older ones whole.
 """
 
+import contextlib
 import json
 import logging
 import math
 import os
+import tempfile
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -114,7 +119,7 @@ class Checkpoints:
           abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
         """
         path = os.path.join(self.directory, str(self.latest_step))
-        _check_leaves(path, _stored_shapes(path), abstract_state)
+        check_leaves(path, _stored_shapes(path), abstract_state)
         args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(abstract_state)})
         return self._manager.restore(self.latest_step, args=args)[STATE]
 
@@ -154,10 +159,12 @@ def find(path: str) -> str:
 
 def load_info(path: str) -> dict[str, Any]:
     """The `info` of a step folder (see `find`)."""
-    folder = os.path.join(path, INFO)
-    files = [f for f in os.listdir(folder) if not f.startswith((".", "_"))]
-    with open(os.path.join(folder, files[0])) as f:
-        return json.load(f)
+    with _whole(path):
+        with open(os.path.join(path, INFO, "metadata")) as f:  # as orbax names it
+            info = json.load(f)
+        if not isinstance(info, dict):
+            raise TypeError(f"`{INFO}` holds no table but {type(info).__name__}")
+    return info
 
 
 def load_arrays(path: str) -> dict[str, Any]:
@@ -166,7 +173,7 @@ def load_arrays(path: str) -> dict[str, Any]:
     args = ocp.args.PyTreeRestore(
         restore_args=jax.tree.map(lambda _: as_numpy, _stored_shapes(path))
     )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with _whole(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         return reader.restore(os.path.join(path, STATE), args=args)
 
 
@@ -178,23 +185,82 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
 
     Args:
       path: a step folder.
-      abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct` with shardings.
+      abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct` with shardings;
+        those without come as numpy.
 
     Raises:
-      InputError: the checkpoint is of another architecture; the message names leaves.
+      InputError: the checkpoint is of another architecture (the message names leaves), or damaged.
     """
     stored = _stored_shapes(path)
-    prefix = "ema_" if stored.get("ema_params") else ""
+    prefix = _evaluated(stored)
     wanted = {f"{prefix}{k}": v for k, v in abstract_variables.items() if v}
-    _check_leaves(path, stored, wanted)
+    check_leaves(path, stored, wanted)
     args = ocp.args.PyTreeRestore(
         item=wanted,
         restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
         partial_restore=True,
     )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with _whole(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(os.path.join(path, STATE), args=args)
     return {k: restored.get(f"{prefix}{k}", {}) for k in ("params", "batch_stats")}
+
+
+def variable_shapes(path: str) -> dict[str, Any]:
+    """Shapes of what `load_variables` reads of a step folder, as `jax.ShapeDtypeStruct`s."""
+    stored = _stored_shapes(path)
+    prefix = _evaluated(stored)
+    return {
+        name: jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype),
+            stored.get(f"{prefix}{name}") or {},
+        )
+        for name in ("params", "batch_stats")
+    }
+
+
+def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Writes `params` and `batch_stats` as a step folder that everything above can read.
+
+    What is at `path` is replaced when the new folder is whole.
+
+    Args:
+      path: the folder.
+      variables: `{"params", "batch_stats"}` of arrays; `batch_stats` may be missing.
+      info: anything JSON can hold.
+
+    Raises:
+      InputError: something else than weights is at `path`: other files, or a run's checkpoint.
+    """
+    path = os.path.abspath(path)
+    check_replaceable(path)
+    state = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
+    items = ocp.args.Composite(
+        **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(dict(info))}
+    )
+    parent, name = os.path.split(path)
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.") as scratch:
+        new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+            writer.save(new, args=items)
+        if os.path.isdir(path):
+            os.rename(path, old)
+        os.rename(new, path)
+
+
+def check_replaceable(path: str) -> None:
+    """Raises `InputError` unless weights may be written to `path`: nothing there, or weights."""
+    if not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)):
+        return
+    if not _is_step(path):
+        raise InputError(
+            f"{path!r} exists and is no checkpoint; give a folder that does not exist yet."
+        )
+    if set(_stored_shapes(path)) - {"params", "batch_stats"}:
+        raise InputError(
+            f"{path!r} is a checkpoint of a training run, which weights alone must not replace; "
+            "give another folder."
+        )
 
 
 def _steps(folder: str) -> list[int]:
@@ -210,10 +276,31 @@ def _is_step(path: str) -> bool:
 
 def _stored_shapes(path: str) -> Any:
     # Of the handler, not of a Checkpointer, which warns that an item has no metadata of its own.
-    return ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / STATE).tree
+    with _whole(path):
+        return ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / STATE).tree
 
 
-def _check_leaves(path: str, stored: Any, wanted: Any) -> None:
+def _evaluated(stored: Mapping[str, Any]) -> str:
+    """Prefix of the collections to evaluate with: the moving averages where there are any."""
+    return "ema_" if stored.get("ema_params") else ""
+
+
+@contextlib.contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """Turns what reading a damaged folder raises into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
+        reason = " ".join(str(e).split())[:160]
+        raise InputError(
+            f"Checkpoint {path!r} is damaged or not whole ({type(e).__name__}: {reason}); copy or "
+            "convert it again."
+        ) from e
+
+
+def check_leaves(path: str, stored: Any, wanted: Any) -> None:
     """Raises `InputError` where a wanted leaf is missing in the checkpoint or has another shape.
 
     Leaves of `params` that only the checkpoint has count as a difference too.

@@ -66,6 +66,8 @@ class Experiment:
         return {
             "config": self.config,
             "class_names": list(self.records.class_names),
+            "num_classes": self.records.num_classes,
+            "label_kind": self.records.label_kind,
             "label_groups": dict(self.records.label_groups),
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,

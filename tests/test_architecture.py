@@ -37,6 +37,7 @@ ALLOWED = {
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
     },
+    "pretrained": {"version", "errors", "types", "models", "data", "checkpoint", "recipe"},
     "evaluate": {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "progress", "sharding",
         "state",

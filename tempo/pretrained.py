@@ -1,0 +1,178 @@
+"""A model from a checkpoint alone, and weights as a checkpoint: what users and converters call.
+
+    model, variables, info = tempo.load_model("runs/quickstart")
+    logits = model.apply(variables, video, train=False)["logits"]
+
+`info["preprocessing"]` says how `video` is made: frames resized to `short_side_px`, cropped to
+`size_px`, and per channel `(video - mean) / std` of values 0-255.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tempo import checkpoint, models, recipe
+from tempo.data import device_ops, ops
+from tempo.errors import InputError
+from tempo.types import ViewSpec
+from tempo.version import __version__
+
+# What a checkpoint's `info` must hold for a model to be made of it, beside the number of classes.
+_NEEDED = {"config": Mapping, "class_names": Sequence}
+
+
+def load_model(path: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+    """(model, variables, info) of a converted checkpoint, a run's workdir, or one of its steps.
+
+    Args:
+      path: a folder; of a run, the newest step is taken.
+
+    Returns:
+      The model, for `model.apply(variables, video, train=False)["logits"]`; its variables
+      `{"params", "batch_stats"}` as arrays on the default device (the moving averages where the
+      run kept them); and what is stored beside them, with these keys added: `path` (the step
+      folder); `preprocessing` (`mean`, `std` per channel of values 0-255, `size_px`,
+      `short_side_px`, `num_frames`, `stride`, `sampling`, `fps`); `views` (the fields of
+      `tempo.types.ViewSpec` by evaluator, as the checkpoint's config sets them).
+
+    Raises:
+      InputError: no checkpoint there, a damaged one, or one whose arrays or class names do not fit
+        its model.
+    """
+    path = checkpoint.find(path)
+    info = load_info(path)
+    made = _recipe(path, info)
+    model = models.create(info["num_classes"], **made.model)
+    loaded = checkpoint.load_variables(path, _shapes(model, made))
+    variables = jax.tree.map(jnp.asarray, loaded)
+    views = {name: dataclasses.asdict(e.view) for name, e in sorted(made.eval.items())}
+    extra = {"path": path, "preprocessing": _preprocessing(made), "views": views}
+    return model, variables, info | extra
+
+
+def save_model(path: str, variables: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Writes weights as a folder that `load_model`, evaluation and `init_from` read.
+
+    Args:
+      path: the folder. Weights that are there already are replaced when the new ones are written
+        whole; anything else is left alone.
+      variables: `{"params", "batch_stats"}` of arrays, in the names of the config's model.
+      info: `config` (with at least the section `model`, and `clip`, which gives `preprocessing`;
+        `input` and `eval` as in a run), `class_names` ([] if unknown), `num_classes`, and anything
+        else JSON can hold. `step`, `device_ops` and what else a run stores is filled in.
+
+    Raises:
+      InputError: `info` lacks something, the arrays do not fit the model, or `path` holds
+        something else.
+    """
+    checkpoint.check_replaceable(path)
+    _check_info(path, info)
+    made = _recipe(path, info)
+    filled = {
+        "label_kind": "single",
+        "label_groups": {},
+        "dataset": "",
+        "manifest_sha256": "",
+        "device_ops": list(device_ops.without_augmentation(made.input.device_ops)),
+        "step": 0,
+        "versions": {"tempo": __version__, "jax": jax.__version__},
+        **info,
+    }
+    model = models.create(filled["num_classes"], **made.model)
+    checkpoint.check_leaves(path, variables, _shapes(model, made))
+    checkpoint.save_variables(path, variables, filled)
+
+
+def load_info(path: str) -> dict[str, Any]:
+    """The checked `info` of a step folder (see `tempo.checkpoint.find`).
+
+    Raises:
+      InputError: it is damaged, or has a list of classes of another length than `num_classes`.
+    """
+    info = checkpoint.load_info(path)
+    # Runs from before the number was stored always know their classes' names.
+    info.setdefault("num_classes", len(info.get("class_names", ())))
+    _check_info(path, info)
+    return info
+
+
+def variable_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
+    """Shapes of a model's `params` and `batch_stats`; nothing is computed.
+
+    Args:
+      model: called as `model(video, train=False)`.
+      clip_shape: `[T,H,W,C]` of a clip.
+    """
+
+    def init(key):
+        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)
+
+    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
+    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+
+
+def normalization(rows: Sequence[ops.Row]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) per channel of values 0-255, from rows of device ops; (0, 1) if none does it."""
+    defaults = inspect.signature(device_ops.normalize).parameters
+    for row in rows:
+        if ops.name_of(row) == "normalize":
+            given = {} if isinstance(row, str) else row
+            mean, std = (given.get(k, defaults[k].default) for k in ("mean", "std"))
+            return tuple(map(float, mean)), tuple(map(float, std))
+    return (0.0,) * 3, (1.0,) * 3
+
+
+def _check_info(path: str, info: Mapping[str, Any]) -> None:
+    for key, kind in _NEEDED.items():
+        if not isinstance(info.get(key), kind) or isinstance(info[key], str):
+            raise InputError(f"Checkpoint {path!r} is damaged: its info has no usable {key!r}.")
+    count, names = info.get("num_classes"), info["class_names"]
+    if not isinstance(count, int) or count < 1:
+        raise InputError(
+            f"Checkpoint {path!r} does not say how many classes it has (num_classes={count!r})."
+        )
+    if names and len(names) != count:
+        raise InputError(
+            f"The list of classes has {len(names)} names, but the model of checkpoint {path!r} has "
+            f"{count} classes; give a list of {count} names, one for each class in order."
+        )
+
+
+def _recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
+    """The checkpoint's config, checked. Weights without a run know no data."""
+    try:
+        return recipe.from_config({"data": {"dir": ""}, **info["config"], "mesh": {}})
+    except InputError as e:
+        raise InputError(f"The config in checkpoint {path!r} cannot be used: {e}") from None
+
+
+def _shapes(model: nn.Module, made: recipe.Recipe) -> dict[str, Any]:
+    size = made.input.size_px
+    return variable_shapes(model, (made.clip.num_frames, size, size, 3))
+
+
+def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:
+    mean, std = normalization(made.input.device_ops)
+    view = _simplest([e.view for _, e in sorted(made.eval.items())], made.input.size_px)
+    return {
+        "mean": list(mean),
+        "std": list(std),
+        "size_px": made.input.size_px if view.crop == "full" else view.size_px,
+        "short_side_px": view.short_side_px,
+        "num_frames": made.clip.num_frames,
+        "stride": made.clip.stride,
+        "sampling": made.clip.sampling,
+        "fps": made.clip.fps,
+    }
+
+
+def _simplest(views: Sequence[ViewSpec], size_px: int) -> ViewSpec:
+    """The first center crop, else the first view; without any, a crop of 7/8 of the short side."""
+    centers = [view for view in views if view.crop == "center"]
+    fallback = ViewSpec(size_px=size_px, short_side_px=round(size_px * 8 / 7))
+    return next(iter([*centers, *views, fallback]))
