@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tempo.errors import lookup
+from tempo.errors import InputError, lookup, nearest
 from tempo.types import Array, Batch
 
 LINKS = {"single": "softmax", "multi": "sigmoid", "joint": "softmax"}
@@ -27,6 +27,11 @@ class Task:
     A verb and a noun are two groups of one list of classes: their two heads are one linear layer
     whose rows lie side by side, and each group has a softmax of its own.
 
+    A class index of -1 says that this label of the clip is not known: the group gives the clip no
+    loss, hence no gradient, in any head, and the clip does not count in the group's hit rates. The
+    mean over the batch still divides by all its clips, so what one clip pulls does not depend on
+    which others it is batched with.
+
     Attributes:
       num_classes: K, over all groups.
       link: `softmax` (labels are class indices `[B]`, or one of each group `[B,G]`; or
@@ -35,6 +40,7 @@ class Task:
       groups: size of each group by name, in class order; empty is one group without a name.
       label_smoothing: mass spread evenly over the classes of a group, in [0, 1).
       aux_weight: weight of every auxiliary head's loss (TPN, arXiv 2004.03548, eq. 1: 0.5).
+      task_weights: weight of each group's loss, by name, in every head; 1 where not given.
     """
 
     num_classes: int
@@ -42,6 +48,7 @@ class Task:
     groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
     label_smoothing: float = 0.0
     aux_weight: float = 0.5
+    task_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -79,14 +86,19 @@ class Task:
         return jnp.concatenate(parts, axis=-1)
 
     def _hit_rates(self, logits: Array, targets: Array) -> dict[str, Array]:
-        """Share of clips with the right class in every group, and in each group if several."""
-        hits = {
-            name: jnp.argmax(logits[..., part], -1) == jnp.argmax(targets[..., part], -1)
-            for name, part in self.slices.items()
-        }
-        rates = {f"train_{name}_top1": jnp.mean(hit) for name, hit in hits.items() if name}
-        all_right = jnp.all(jnp.stack(list(hits.values())), axis=0)
-        return {"train_top1": jnp.mean(all_right), **rates}
+        """Share of clips with the right class in every group, and in each group if several.
+
+        Of the clips whose label (or labels, for all groups together) is known; 0 if none is.
+        """
+        hits, known = {}, {}
+        for name, part in self.slices.items():
+            hits[name] = jnp.argmax(logits[..., part], -1) == jnp.argmax(targets[..., part], -1)
+            known[name] = jnp.any(targets[..., part] > 0, axis=-1)
+        rates = {f"train_{name}_top1": _share(hits[name], known[name]) for name in hits if name}
+        all_right, all_known = (
+            jnp.all(jnp.stack(list(found.values())), axis=0) for found in (hits, known)
+        )
+        return {"train_top1": _share(all_right, all_known), **rates}
 
     def _targets(self, batch: Batch) -> Array:
         """Target probabilities `[B,K]`, smoothed."""
@@ -94,26 +106,31 @@ class Task:
             targets = batch["label_probs"].astype(jnp.float32)
         else:
             targets = one_hot(batch["label"], self.num_classes, self.kind)
+        smoothing = self.label_smoothing
         if self.link == "sigmoid":
-            rest = self.label_smoothing / 2
-        else:
-            parts = self.slices.values()
-            rest = jnp.concatenate(
-                [
-                    jnp.full(p.stop - p.start, self.label_smoothing / (p.stop - p.start))
-                    for p in parts
-                ]
-            )
-        return targets * (1 - self.label_smoothing) + rest
+            return targets * (1 - smoothing) + smoothing / 2
+        smoothed = []
+        for part in self.slices.values():
+            own = targets[..., part]
+            # All of a known label's mass, nothing of an unknown one's.
+            mass = own.sum(-1, keepdims=True)
+            smoothed.append(own * (1 - smoothing) + mass * (smoothing / (part.stop - part.start)))
+        return jnp.concatenate(smoothed, axis=-1)
 
     def _cross_entropy(self, logits: Array, targets: Array) -> Array:
         logits = logits.astype(jnp.float32)
         if self.link == "sigmoid":
             return jnp.mean(jnp.sum(optax.sigmoid_binary_cross_entropy(logits, targets), -1))
         return sum(
-            jnp.mean(optax.softmax_cross_entropy(logits[..., part], targets[..., part]))
-            for part in self.slices.values()
+            self.task_weights.get(name, 1.0)
+            * jnp.mean(optax.softmax_cross_entropy(logits[..., part], targets[..., part]))
+            for name, part in self.slices.items()
         )
+
+
+def _share(hit: Array, counted: Array) -> Array:
+    """Share of hits among what counts, 0 if nothing does."""
+    return jnp.sum(hit & counted) / jnp.maximum(jnp.sum(counted), 1)
 
 
 def one_hot(label: Array, num_classes: int, kind: str) -> Array:
@@ -131,12 +148,24 @@ def create(
     *,
     label_smoothing: float = 0.0,
     aux_weight: float = 0.5,
+    task_weights: Mapping[str, float] = types.MappingProxyType({}),
 ) -> Task:
-    """The task for a dataset's label kind (`tempo.types.LABEL_KINDS`) and groups of classes."""
+    """The task for a dataset's label kind (`tempo.types.LABEL_KINDS`) and groups of classes.
+
+    Raises:
+      InputError: unknown label kind, or a weight below 0 or of a group that is not there.
+    """
+    for name, weight in task_weights.items():
+        if name not in groups:
+            has = nearest(name, groups) if groups else " Its labels are of one group; leave it out."
+            raise InputError(f"loss.task_weights: the dataset has no group {name!r}.{has}")
+        if not 0 <= weight < float("inf"):
+            raise InputError(f"loss.task_weights.{name} must be at least 0; got {weight}.")
     return Task(
         num_classes=num_classes,
         link=lookup(LINKS, label_kind, "label kind"),
         groups=dict(groups),
         label_smoothing=label_smoothing,
         aux_weight=aux_weight,
+        task_weights=dict(task_weights),
     )
