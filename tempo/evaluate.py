@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from tempo import checkpoint, experiment, files, sharding
+from tempo import checkpoint, experiment, files, pretrained, sharding
 from tempo.data import device_ops
 from tempo.errors import InputError
 from tempo.evaluators import multi_view
@@ -36,17 +36,18 @@ def evaluate(
       InputError: no checkpoint there, or one of another architecture or other classes.
     """
     path = checkpoint.find(checkpoint_path)
-    info = checkpoint.load_info(path)
+    info = pretrained.load_info(path)
     if config is None:
+        if "data" not in info["config"]:
+            raise InputError(
+                f"Checkpoint {path!r} has weights and no dataset; say with --config what to "
+                "evaluate on, for example --config configs/quickstart.py."
+            )
         # As it was trained, but on the devices that are here.
         config = {**info["config"], "mesh": {}}
     exp = experiment.create(config)
-    if list(exp.records.class_names) != info["class_names"]:
-        raise InputError(
-            f"Checkpoint {path!r} knows the classes {_some(info['class_names'])}, the dataset in "
-            f"{exp.recipe.data.dir!r} has {_some(exp.records.class_names)}; evaluate on a dataset "
-            "with the same classes in the same order."
-        )
+    _check_classes(exp, path, info)
+    pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
     evaluators = create_evaluators(exp, workdir)
     experiment.announce(exp)
     return finish(evaluators, _restore(exp, path), info["step"], workdir)
@@ -146,6 +147,22 @@ def table(rows: list[dict[str, Any]]) -> str:
             top1, top5 = row[f"{group}_top1"], row[f"{group}_top5"]
             lines.append(f"{'  ' + group:16} {top1:6.3f} {'':15} {top5:6.3f}")
     return "\n".join(lines)
+
+
+def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:
+    """Raises `InputError` if the checkpoint and the dataset have other classes.
+
+    Weights that do not know their classes' names need the same number only.
+    """
+    known, there = info["class_names"], list(exp.records.class_names)
+    if known == there or (not known and info["num_classes"] == len(there)):
+        return
+    said = _some(known) if known else f"{info['num_classes']} (without names)"
+    raise InputError(
+        f"Checkpoint {path!r} knows the classes {said}, the dataset in "
+        f"{exp.recipe.data.dir!r} has {_some(there)}; evaluate on a dataset "
+        "with the same classes in the same order."
+    )
 
 
 def _restore(exp: Experiment, path: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from tempo import checkpoint, models, recipe
 from tempo.data import device_ops, ops
 from tempo.errors import InputError
+from tempo.progress import say
 from tempo.types import ViewSpec
 from tempo.version import __version__
 
@@ -125,6 +126,28 @@ def normalization(rows: Sequence[ops.Row]) -> tuple[tuple[float, ...], tuple[flo
             mean, std = (given.get(k, defaults[k].default) for k in ("mean", "std"))
             return tuple(map(float, mean)), tuple(map(float, std))
     return (0.0,) * 3, (1.0,) * 3
+
+
+def warn_of_normalization(path: str, info: Mapping[str, Any], rows: Sequence[ops.Row]) -> None:
+    """Says in one line if a checkpoint was trained on otherwise normalised video than `rows` make.
+
+    Args:
+      path: of the checkpoint.
+      info: of the checkpoint.
+      rows: the config's device ops.
+    """
+    stored, own = normalization(info.get("device_ops", ())), normalization(rows)
+    if stored != own:
+        say(
+            f"warning   the weights in {path!r} were trained on (video - {_brief(stored[0])}) / "
+            f"{_brief(stored[1])}, but the config's device ops give (video - {_brief(own[0])}) / "
+            f"{_brief(own[1])}"
+        )
+
+
+def _brief(values: Sequence[float]) -> str:
+    """One number if all are the same."""
+    return " ".join(f"{v:g}" for v in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _check_info(path: str, info: Mapping[str, Any]) -> None:

@@ -143,6 +143,9 @@ class Recipe:
       seed: of initial values, data order, augmentation and dropout.
       batch_size: clips of one step, over all devices.
       total_epochs: length of the run.
+      init_from: weights to start from: a converted checkpoint, a run's workdir or one of its steps;
+        "" for none. See `tempo.init_from`.
+      init_inflate: row of `tempo.convert.inflate.INFLATIONS`, for weights of a 2-D network.
       loss: keywords of `tempo.task.create`.
       optim: keywords of `tempo.optim.create`.
       schedule: keywords of `tempo.optim.make_schedule`.
@@ -159,6 +162,8 @@ class Recipe:
     seed: int
     batch_size: int
     total_epochs: float
+    init_from: str
+    init_inflate: str
     loss: Mapping[str, Any]
     optim: Mapping[str, Any]
     schedule: Mapping[str, Any]
@@ -167,7 +172,14 @@ class Recipe:
     sharding_rules: tuple[tuple[str, tuple[str | None, ...]], ...]
 
 
-SCALARS = {"seed": 0, "batch_size": 64, "total_epochs": 150.0, "sharding_rules": ()}
+SCALARS = {
+    "seed": 0,
+    "batch_size": 64,
+    "total_epochs": 150.0,
+    "init_from": "",
+    "init_inflate": "repeat",
+    "sharding_rules": (),
+}
 SECTIONS: dict[str, Callable[..., Any]] = {
     "data": DataSettings,
     "clip": ClipSpec,

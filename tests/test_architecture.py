@@ -34,13 +34,17 @@ ALLOWED = {
     "recipe": {"errors", "types", "models", "optim", "protocols", "sharding", "task"},
     "explain": {"errors", "types", "data", "recipe"},
     "evaluators": {"errors", "types", "files", "data", "sharding", "task"},
+    # Of the evaluators the formulas of accuracy alone: see test_analysis_runs_no_network.
+    "analysis": {"errors", "files", "evaluators"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
     },
-    "pretrained": {"version", "errors", "types", "models", "data", "checkpoint", "recipe"},
+    "pretrained": {
+        "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
+    },
     "evaluate": {
-        "errors", "files", "data", "checkpoint", "evaluators", "experiment", "progress", "sharding",
-        "state",
+        "errors", "files", "data", "checkpoint", "evaluators", "experiment", "pretrained",
+        "progress", "sharding", "state",
     },
     "train": {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "metric_writer", "optim",
@@ -131,3 +135,16 @@ def test_importing_tempo_is_light():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
     assert tempo.list_models("tpn_slowonly_r5*") == ["tpn_slowonly_r50"]
+
+
+def test_analysis_runs_no_network():
+    files = [p for p in FILES if p.relative_to(ROOT).parts[0] == "analysis"]
+    assert files
+    for path in files:
+        own = {name for name in imports(path) if name.startswith("tempo.evaluators")}
+        assert own <= {"tempo.evaluators", "tempo.evaluators.metrics"}
+    code = (
+        "import sys, tempo.analysis.scores as s; print(sorted({'jax', 'orbax'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
