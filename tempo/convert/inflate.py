@@ -1,25 +1,45 @@
 """Weights of a network as those of another: 2-D as 3-D (arXiv 1705.07750, 2.1), RGB as flow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from tempo.errors import InputError
+from tempo.errors import InputError, lookup
+
+TAPS: dict[str, Callable[[int], Sequence[int]]] = {
+    "repeat": range,
+    "center": lambda kernel_t: (kernel_t // 2,),
+    "two_frame": lambda kernel_t: range(max(kernel_t // 2 - 1, 0), kernel_t // 2 + 1),
+}
+"""Where a 2-D kernel goes along time, kernel_t -> taps; each has an equal part of it.
+
+`repeat` is I3D's: every frame alike. `center` sees the frame itself only, so that the network
+starts as the 2-D one, exactly and at the ends too. `two_frame` sees the frame and the one before
+(of an even kernel, the two taps in the middle), so that it starts with a preference for short
+tempos and an order that can be learned from.
+"""
 
 
-def inflate_kernel(kernel, kernel_t: int):
-    """`[1,kh,kw,C,F]` -> `[kernel_t,kh,kw,C,F]`, repeated along time and divided by `kernel_t`.
+def inflate_kernel(kernel, kernel_t: int, method: str = "repeat"):
+    """`[1,kh,kw,C,F]` -> `[kernel_t,kh,kw,C,F]`, in equal parts on the taps of a row of `TAPS`.
 
-    On a clip of equal frames the inflated convolution gives, away from the ends where padding
-    enters, what the 2-D one gives for the frame. At `kernel_t=1` it is the kernel itself, bit by
-    bit.
+    The parts sum to the kernel: on a clip of equal frames the inflated convolution gives, away from
+    the ends where padding enters, what the 2-D one gives for the frame. At `kernel_t=1` it is the
+    kernel itself, bit by bit.
+
+    Raises:
+      InputError: a kernel that is 3-D already, or an unknown method.
     """
+    taps = lookup(TAPS, method, "way to inflate (--inflate)")(kernel_t)
     if kernel.ndim != 5 or kernel.shape[0] != 1:
         raise InputError(
             f"Only kernels [1,kh,kw,C,F] of a 2-D network inflate; got {kernel.shape}."
         )
-    return jnp.repeat(kernel, kernel_t, axis=0) / kernel_t
+    if len(taps) == kernel_t:
+        return jnp.repeat(kernel, kernel_t, axis=0) / kernel_t
+    empty = jnp.zeros((kernel_t, *kernel.shape[1:]), kernel.dtype)
+    return empty.at[jnp.asarray(taps)].set(kernel / len(taps))
 
 
 def cross_modality_kernel(kernel, num_channels: int = 20):
@@ -34,13 +54,17 @@ def cross_modality_kernel(kernel, num_channels: int = 20):
     return jnp.repeat(jnp.mean(kernel, -2, keepdims=True), num_channels, axis=-2)
 
 
-def inflate(params: Mapping[str, Any], like: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def inflate(
+    params: Mapping[str, Any], like: Mapping[str, Any], path: str = "", *, method: str = "repeat"
+) -> dict[str, Any]:
     """Parameters of a 2-D network in the shapes of `like`, a 3-D network of the same blocks.
 
     Args:
       params: nested dict of arrays (also `batch_stats`: norms are copied as they are).
       like: nested dict of arrays or `jax.ShapeDtypeStruct`s that tells the kernels' extents.
       path: where the dicts sit, for messages.
+      how: a row of `INFLATIONS`.
+      method: a row of `TAPS`.
 
     Raises:
       InputError: the two have different leaves, or shapes that differ in more than kernel_t.
@@ -52,10 +76,10 @@ def inflate(params: Mapping[str, Any], like: Mapping[str, Any], path: str = "") 
     for name, target in like.items():
         where, source = f"{path}/{name}".lstrip("/"), params[name]
         if isinstance(target, Mapping):
-            out[name] = inflate(source, target, where)
+            out[name] = inflate(source, target, where, method=method)
             continue
         inflates = source.ndim == len(target.shape) == 5
-        value = inflate_kernel(source, target.shape[0]) if inflates else source
+        value = inflate_kernel(source, target.shape[0], method) if inflates else source
         if value.shape != tuple(target.shape):
             raise InputError(f"Cannot inflate {where}: {source.shape} to {tuple(target.shape)}.")
         out[name] = value
