@@ -1,0 +1,1 @@
+"""Does a temporal pyramid help where tempo varies? SlowOnly with and without TPN on TempoBench."""
