@@ -63,7 +63,6 @@ def inflate(
       params: nested dict of arrays (also `batch_stats`: norms are copied as they are).
       like: nested dict of arrays or `jax.ShapeDtypeStruct`s that tells the kernels' extents.
       path: where the dicts sit, for messages.
-      how: a row of `INFLATIONS`.
       method: a row of `TAPS`.
 
     Raises:

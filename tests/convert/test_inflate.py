@@ -120,37 +120,6 @@ def test_trees_that_do_not_match_are_refused(nets):
         inflate_lib.inflate(wide, {"kernel": np.ones((3, 1, 1, 2, 4))})
 
 
-@pytest.mark.parametrize(
-    ("how", "kernel_t", "weights"),
-    [
-        ("repeat", 3, (1 / 3, 1 / 3, 1 / 3)),
-        ("center", 3, (0, 1, 0)),
-        ("center", 2, (0, 1)),
-        ("two_frame", 3, (0.5, 0.5, 0)),
-        ("two_frame", 5, (0, 0.5, 0.5, 0, 0)),
-        ("two_frame", 1, (1,)),
-        ("center", 1, (1,)),
-    ],
-)
-def test_ways_to_inflate(how, kernel_t, weights):
-    kernel = np.random.default_rng(0).normal(size=(1, 3, 3, 2, 4)).astype(np.float32)
-    inflated = inflate_lib.inflate_kernel(kernel, kernel_t, how)
-    assert inflated.shape == (kernel_t, 3, 3, 2, 4)
-    expected = kernel * np.array(weights).reshape(-1, 1, 1, 1, 1)
-    np.testing.assert_allclose(inflated, expected, rtol=1e-6)
-
-
-def test_a_network_inflated_at_the_center_equals_the_image_network_on_any_clip(nets):
-    variables, inflated, run = nets
-    centered = inflate_lib.inflate(variables, inflated, how="center")
-    clip = np.random.default_rng(1).normal(size=(1, 9, 32, 32, 3)).astype(np.float32)
-    image = run(clip)[0]
-    video = backbone("slowonly_r50").apply(centered, clip, train=False)
-    np.testing.assert_allclose(image["res5"], video["res5"], rtol=1e-4, atol=1e-5)
-    with pytest.raises(InputError, match="Unknown inflation 'centre'. Did you mean 'center'"):
-        inflate_lib.inflate(variables, inflated, how="centre")
-
-
 # Check 13 of the spatiotemporal pyramid network's list (arXiv 1903.01038).
 @pytest.mark.parametrize("value", [1.0, -2.5])
 def test_a_stem_for_flow_answers_20_thirds_of_the_stem_for_pictures(value):
