@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from tempo.errors import InputError, lookup
 
-TAPS: dict[str, Callable[[int], Sequence[int]]] = {
+INFLATIONS: dict[str, Callable[[int], Sequence[int]]] = {
     "repeat": range,
     "center": lambda kernel_t: (kernel_t // 2,),
     "two_frame": lambda kernel_t: range(max(kernel_t // 2 - 1, 0), kernel_t // 2 + 1),
@@ -21,8 +21,8 @@ tempos and an order that can be learned from.
 """
 
 
-def inflate_kernel(kernel, kernel_t: int, method: str = "repeat"):
-    """`[1,kh,kw,C,F]` -> `[kernel_t,kh,kw,C,F]`, in equal parts on the taps of a row of `TAPS`.
+def inflate_kernel(kernel, kernel_t: int, how: str = "repeat"):
+    """`[1,kh,kw,C,F]` -> `[kernel_t,kh,kw,C,F]`, on the taps of a row of `INFLATIONS`.
 
     The parts sum to the kernel: on a clip of equal frames the inflated convolution gives, away from
     the ends where padding enters, what the 2-D one gives for the frame. At `kernel_t=1` it is the
@@ -31,7 +31,7 @@ def inflate_kernel(kernel, kernel_t: int, method: str = "repeat"):
     Raises:
       InputError: a kernel that is 3-D already, or an unknown method.
     """
-    taps = lookup(TAPS, method, "way to inflate (--inflate)")(kernel_t)
+    taps = lookup(INFLATIONS, how, "inflation")(kernel_t)
     if kernel.ndim != 5 or kernel.shape[0] != 1:
         raise InputError(
             f"Only kernels [1,kh,kw,C,F] of a 2-D network inflate; got {kernel.shape}."
@@ -55,7 +55,7 @@ def cross_modality_kernel(kernel, num_channels: int = 20):
 
 
 def inflate(
-    params: Mapping[str, Any], like: Mapping[str, Any], path: str = "", *, method: str = "repeat"
+    params: Mapping[str, Any], like: Mapping[str, Any], path: str = "", *, how: str = "repeat"
 ) -> dict[str, Any]:
     """Parameters of a 2-D network in the shapes of `like`, a 3-D network of the same blocks.
 
@@ -63,7 +63,7 @@ def inflate(
       params: nested dict of arrays (also `batch_stats`: norms are copied as they are).
       like: nested dict of arrays or `jax.ShapeDtypeStruct`s that tells the kernels' extents.
       path: where the dicts sit, for messages.
-      method: a row of `TAPS`.
+      how: a row of `INFLATIONS`.
 
     Raises:
       InputError: the two have different leaves, or shapes that differ in more than kernel_t.
@@ -75,10 +75,10 @@ def inflate(
     for name, target in like.items():
         where, source = f"{path}/{name}".lstrip("/"), params[name]
         if isinstance(target, Mapping):
-            out[name] = inflate(source, target, where, method=method)
+            out[name] = inflate(source, target, where, how=how)
             continue
         inflates = source.ndim == len(target.shape) == 5
-        value = inflate_kernel(source, target.shape[0], method) if inflates else source
+        value = inflate_kernel(source, target.shape[0], how) if inflates else source
         if value.shape != tuple(target.shape):
             raise InputError(f"Cannot inflate {where}: {source.shape} to {tuple(target.shape)}.")
         out[name] = value

@@ -81,34 +81,6 @@ def test_static_clip_equals_the_image_network_away_from_the_ends(nets):
         assert error[reach - 1] > 1e-6 * scale
 
 
-@pytest.mark.parametrize(
-    ("method", "kernel_t", "taps"),
-    [
-        ("center", 3, [1]), ("center", 5, [2]), ("two_frame", 3, [0, 1]), ("two_frame", 5, [1, 2]),
-        ("two_frame", 2, [0, 1]), ("two_frame", 4, [1, 2]), ("two_frame", 1, [0]),
-        ("repeat", 3, [0, 1, 2]),
-    ],
-)  # fmt: skip
-def test_parts_of_a_kernel_lie_on_the_taps_of_the_method(method, kernel_t, taps):
-    kernel = np.random.default_rng(0).normal(size=(1, 3, 3, 2, 4)).astype(np.float32)
-    inflated = np.asarray(inflate_lib.inflate_kernel(kernel, kernel_t, method))
-    expected = np.zeros((kernel_t, 3, 3, 2, 4), np.float32)
-    expected[taps] = kernel / len(taps)
-    np.testing.assert_allclose(inflated, expected, rtol=1e-6)
-
-
-def test_the_center_tap_alone_is_the_image_network_at_the_ends_too(nets):
-    variables, inflated, run = nets
-    clip = np.random.default_rng(1).normal(size=(1, 9, 32, 32, 3)).astype(np.float32)
-    centred = inflate_lib.inflate(variables, inflated, method="center")
-    video = jax.jit(lambda x: backbone("slowonly_r50").apply(centred, x, train=False))(clip)
-    image = run(clip)[0]
-    for stage in ("res4", "res5"):
-        np.testing.assert_allclose(video[stage], image[stage], atol=1e-5)
-    with pytest.raises(tempo.InputError, match="way to inflate .* 'centre'. Did you mean 'center'"):
-        inflate_lib.inflate_kernel(np.ones((1, 1, 1, 2, 2)), 3, "centre")
-
-
 def test_trees_that_do_not_match_are_refused(nets):
     variables, inflated, _ = nets
     with pytest.raises(tempo.InputError, match="only one side has batch_stats"):
