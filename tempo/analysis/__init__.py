@@ -1,0 +1,1 @@
+"""Analyses of saved scores: arrays in, numbers and figures out; no network runs here."""
