@@ -58,7 +58,7 @@ def decode_frames(
     if index.codec:
         frames = PacketTable.from_bytes(index.codec, index.packets).frames(data, list(rows))
     else:
-        frames = _sought(data, index, list(rows))
+        frames = sought(data, index, list(rows))
     for number, frame in frames:
         picture = video_file.to_rgb(frame, reformatter, rotation)
         if out is None:
@@ -69,7 +69,7 @@ def decode_frames(
     return out
 
 
-def _sought(data, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, object]]:
+def sought(data, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, object]]:
     """(number, frame) of each wanted frame, by seeks in the container."""
     with video_file.open_video(data) as container:
         stream = video_file.video_stream(container)

@@ -309,7 +309,7 @@ def _read(source, scanner: Scanner, min_frames: int, lead_s: float | None = None
             if span is not None:  # its frames were chosen by that clock
                 raise
             ticks = clocks.frame_times(clocks.DTS, scanner.pts, scanner.dts, step)
-        fps = _mean_rate(stream, ticks)
+        fps = mean_rate(stream, ticks)
         times = np.arange(num_frames) / fps if ticks is None else (ticks - ticks[0]) * tick_s
         if span is None:
             length_s = wholeness.promised_s(container, stream, (scanner.pts[0] or 0) * tick_s)
@@ -388,7 +388,7 @@ def _chained(packet, packets):
     yield from packets
 
 
-def _mean_rate(stream, ticks: Sequence[float] | None) -> float:
+def mean_rate(stream, ticks: Sequence[float] | None) -> float:
     """Frames per second from the frames' own times, or what the container says, or 25."""
     if ticks is not None and len(ticks) > 1:
         return float((len(ticks) - 1) / ((ticks[-1] - ticks[0]) * stream.time_base))
