@@ -84,20 +84,20 @@ class Scores:
 
         Raises:
           InputError: videos with any number of labels, which are no hits or misses; or of several
-            groups of classes that the file does not name, or that have no scores together.
+            groups of classes that the file does not name.
         """
-        grouped = self.label_kind == "joint" and self.kind != "per_frame" and self.label_groups
+        grouped = self.label_kind == "joint" and (self.kind == "per_frame" or self.label_groups)
         if self.label_kind != "single" and not grouped:
             raise InputError(
                 f"{self.path!r} has {self.label_kind} labels; its hits need one label per video, "
-                "or scores and names (label_groups) of every group."
+                "or the sizes of the groups of classes (label_groups)."
             )
         probs = self.arrays["probs"]
         if self.kind == "per_frame":
             if k != 1:
                 raise InputError(f"Per-frame scores hold the best class only; asked for top-{k}.")
-            frames = np.diff(self.arrays["offsets"])
-            return self.arrays["predicted"] == np.repeat(self.labels, frames)
+            own = np.repeat(self.labels, np.diff(self.arrays["offsets"]), axis=0)
+            return (self.arrays["predicted"] == own).reshape(len(own), -1).all(axis=1)
         if self.label_kind == "single":
             return _rank(probs, self.labels) <= k
         return self._joint_rank(probs) <= k
@@ -286,7 +286,7 @@ def _check_frames(scores: Scores) -> dict[str, Sequence[int]]:
             f"videos; {_EVALUATE}."
         )
     total = int(offsets[-1])
-    return {"probs": (total,), "predicted": (total,)}
+    return {"probs": (total,), "predicted": (total, *scores.labels.shape[1:])}
 
 
 def _short(value: Any) -> str:

@@ -204,8 +204,8 @@ def kept(
       found: from `widths`.
       min_peak: lowest peak probability to keep.
       correct_only: keep a video only if the class predicted at its peak is its own.
-      labels: class of each video, [N]; with `correct_only`.
-      predicted: class predicted at every frame, [sum n]; with `correct_only`.
+      labels: class of each video, [N] (or of each of its groups, [N,G]); with `correct_only`.
+      predicted: class predicted at every frame, [sum n] or [sum n,G]; with `correct_only`.
       offsets: as in `widths`; with `correct_only`.
 
     Raises:
@@ -218,7 +218,8 @@ def kept(
         raise InputError("correct_only needs the labels, the predicted classes and the offsets.")
     valid = np.flatnonzero(keep)
     at_peak = np.asarray(predicted)[np.asarray(offsets)[valid] + found.peak_frame[valid]]
-    keep[valid] = at_peak == np.asarray(labels)[valid]
+    is_own = at_peak == np.asarray(labels)[valid]
+    keep[valid] = is_own.reshape(len(valid), -1).all(axis=1)
     return keep
 
 

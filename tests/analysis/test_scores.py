@@ -95,6 +95,15 @@ def test_hits(tmp_path):
         found["per_frame"].correct(5)
 
 
+def test_frames_of_groups_are_hits_if_all_groups_are(tmp_path):
+    labels = np.array([[0, 1], [0, 1], [0, 2], [0, 2]])
+    predicted = np.array([[0, 1], [0, 2], [0, 1], [0, 2], [0, 1], [0, 2], [0, 2]])
+    path = written(
+        tmp_path / "x.npz", "per_frame", label=labels, label_kind="joint", predicted=predicted
+    )
+    assert scores.load(path).correct().tolist() == [True, False, True, True, False, True, True]
+
+
 def test_hits_are_those_of_the_evaluators(tmp_path):
     rng = np.random.default_rng(0)
     probs = np.round(rng.uniform(size=(40, 6)), 1)  # with ties
