@@ -18,6 +18,7 @@ ALLOWED = {
     "files": set(),
     "types": {"errors"},
     "protocols": {"errors", "types"},
+    "papers": {"errors"},
     "trees": set(),
     "layers": {"errors", "types", "trees"},
     "models": {"errors", "types", "trees", "layers"},
@@ -31,9 +32,11 @@ ALLOWED = {
     "metric_writer": {"files"},
     "progress": {"types"},
     "watchdog": {"errors", "types"},
-    "recipe": {"errors", "types", "models", "optim", "protocols", "sharding", "task"},
-    "explain": {"errors", "types", "data", "recipe"},
     "evaluators": {"errors", "types", "files", "data", "sharding", "task"},
+    "recipe": {
+        "errors", "types", "evaluators", "models", "optim", "protocols", "sharding", "task",
+    },
+    "explain": {"errors", "types", "data", "recipe"},
     "analysis": {"errors", "files"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
@@ -41,13 +44,17 @@ ALLOWED = {
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
     },
+    "init_from": {
+        "errors", "types", "trees", "models", "convert", "checkpoint", "pretrained", "recipe",
+    },
     "evaluate": {
-        "errors", "files", "data", "checkpoint", "evaluators", "experiment", "pretrained",
-        "progress", "sharding", "state",
+        "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",
+        "progress", "recipe", "sharding", "state",
     },
     "train": {
-        "errors", "types", "data", "checkpoint", "evaluate", "experiment", "metric_writer", "optim",
-        "progress", "sharding", "state", "task", "watchdog",
+        "errors", "types", "data", "checkpoint", "evaluate", "experiment", "init_from",
+        "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "task",
+        "watchdog",
     },
     "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
     "prepare": {"errors", "types", "data"},
@@ -69,6 +76,7 @@ OWNERS = {
         "main.py", "prepare.py", "train.py", "evaluate.py", "metric_writer.py", "watchdog.py",
         "evaluators/", "data/",
     ],
+    "safetensors": ["convert/tensor_files.py"],
     "torch": [],
     "tensorflow": [],
     "decord": [],
