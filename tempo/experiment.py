@@ -63,12 +63,15 @@ class Experiment:
 
     def checkpoint_info(self) -> dict[str, Any]:
         """What is stored beside the arrays of a checkpoint."""
+        mirrored = self.records.mirror_labels
         return {
             "config": self.config,
             "class_names": list(self.records.class_names),
             "num_classes": self.records.num_classes,
             "label_kind": self.records.label_kind,
             "label_groups": dict(self.records.label_groups),
+            "mirror_labels": None if mirrored is None else [int(row) for row in mirrored],
+            "is_mirror_safe": specs.lookup(self.records.dataset).is_mirror_safe,
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
             "device_ops": list(device_ops.without_augmentation(self.recipe.input.device_ops)),
