@@ -122,6 +122,12 @@ def spearman(
     return _correlation(_rowwise_spearman, x, y, seed, num_resamples)
 
 
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation alone; NaN where `spearman` has none."""
+    x, y = _pairs(x, y)
+    return float(_rowwise_spearman(x[None], y[None])[0]) if len(x) > 1 else float("nan")
+
+
 def grouped(groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows of a sample that keeps the size of every group (a stratified bootstrap).
 
