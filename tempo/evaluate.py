@@ -3,37 +3,44 @@
 import operator
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import ml_collections
 
-from tempo import checkpoint, experiment, files, pretrained, sharding
+from tempo import checkpoint, experiment, files, pretrained, recipe, sharding
 from tempo.data import device_ops
 from tempo.errors import InputError
-from tempo.evaluators import multi_view
+from tempo.evaluators import multi_view, streaming
+from tempo.evaluators.evaluator import Evaluator
 from tempo.experiment import Experiment
+from tempo.models import resnet
 from tempo.progress import say
-
-Evaluator = multi_view.MultiView
 
 
 def evaluate(
-    config: ml_collections.ConfigDict | None, workdir: str, checkpoint_path: str
+    config: ml_collections.ConfigDict | None,
+    workdir: str,
+    checkpoint_path: str,
+    evaluators: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Evaluates a checkpoint with every evaluator of the config.
+    """Evaluates a checkpoint with every evaluator of the config, or with those that are named.
 
     Args:
       config: says what to evaluate on; None takes the config stored in the checkpoint.
       workdir: where `results.json` and `scores/` go.
       checkpoint_path: one step's folder, or a run's workdir for its newest.
+      evaluators: names of evaluators of the config, or of kinds that are then measured with their
+        defaults; see `tempo.recipe.with_evaluators`. Empty takes all of the config.
 
     Returns:
       The new rows of `results.json`.
 
     Raises:
-      InputError: no checkpoint there, or one of another architecture or other classes.
+      InputError: no checkpoint there, one of another architecture or other classes, or nothing to
+        evaluate.
     """
     path = checkpoint.find(checkpoint_path)
     info = pretrained.load_info(path)
@@ -45,12 +52,16 @@ def evaluate(
             )
         # As it was trained, but on the devices that are here.
         config = {**info["config"], "mesh": {}}
+    if evaluators:
+        config = recipe.with_evaluators(config, evaluators)
     exp = experiment.create(config)
+    if not exp.recipe.eval:
+        raise InputError("The config has no evaluator; name some with --evaluators multi_view,...")
     _check_classes(exp, path, info)
     pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
-    evaluators = create_evaluators(exp, workdir)
+    made = create_evaluators(exp, workdir)
     experiment.announce(exp)
-    return finish(evaluators, _restore(exp, path), info["step"], workdir)
+    return finish(made, _restore(exp, path), info["step"], workdir)
 
 
 def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
@@ -58,34 +69,65 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
     r = exp.recipe
     ops = device_ops.without_augmentation(r.input.device_ops)
     preprocess = device_ops.create(ops, exp.records.num_classes)
-    predict = multi_view.make_predict(exp.model, preprocess, exp.mesh)
+    predict = streaming.make_predict(exp.model, preprocess, exp.mesh)
     unit = sharding.batch_unit(exp.mesh)
     like_training = -(-r.batch_size // unit) * unit
-    return [
-        Evaluator(
+    made = []
+    for name, settings in sorted(r.eval.items()):
+        scorer = streaming.Scorer(
             name,
             predict,
             records=exp.records,
+            split=settings.split,
             task=exp.task,
             mesh=exp.mesh,
             clip=r.clip,
             view=settings.view,
             extra_frames=exp.extra_frames,
-            split=settings.split,
-            every_epochs=settings.every_epochs,
             batch_size=settings.batch_size or like_training,
             num_workers=r.data.num_workers,
             worker_kind=r.data.worker_kind,
-            save_views=settings.save_views,
+            is_per_frame=is_per_frame(exp.model),
+        )
+        evaluator = Evaluator(
+            name,
+            settings.kind,
+            scorer,
+            every_epochs=settings.every_epochs,
             scores_dir=os.path.join(workdir, "scores"),
         )
-        for name, settings in sorted(r.eval.items())
+        made.append(evaluator)
+    return made
+
+
+def is_per_frame(model: nn.Module) -> bool:
+    """Whether a recognizer's scores are a mean over frames that do not see each other.
+
+    So it is with a ResNet without temporal kernels, strides and modules, and without a neck: a clip
+    of copies of a frame then has the scores of that frame alone.
+    """
+    backbone = model.backbone
+    if model.neck is not None or not isinstance(backbone, resnet.ResNet):
+        return False
+    extents = [
+        backbone.stem_kernel_t,
+        backbone.stem_stride_t,
+        backbone.pool1_stride_t,
+        backbone.pool2_stride_t,
+        *backbone.kernels_t,
     ]
+    return backbone.temporal == "none" and all(
+        extent == 1 if isinstance(extent, int) else set(extent) == {1} for extent in extents
+    )
 
 
 def best_metric(evaluators: list[Evaluator]) -> str:
-    """The metric that the best checkpoint is chosen by: the first periodic evaluator's main one."""
-    return next((e.main_metric for e in evaluators if e.is_periodic), "")
+    """The metric that the best checkpoint is chosen by: the first periodic multi-view evaluator's.
+
+    Other kinds measure what a checkpoint is like, not how good it is.
+    """
+    views = multi_view.MultiView.name
+    return next((e.main_metric for e in evaluators if e.is_periodic and e.kind.name == views), "")
 
 
 def finish(
@@ -128,25 +170,47 @@ def write_results(workdir: str, rows: list[dict[str, Any]]) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as text, one line each, protocol last."""
+    """The rows as text: accuracies, number of videos and protocol, then what a kind adds."""
     lines = [
         f"{'evaluator':16} {'top-1':>6} {'95 % interval':>15} {'top-5':>6} {'class':>6}  videos"
     ]
     for row in rows:
-        if "top1" not in row:
-            lines.append(f"{row['name']:16} mAP {row['mean_average_precision']:.4f}")
-            continue
-        low, high = row["ci95"]
-        per_class = f"{row['mean_class']:6.3f}" if "mean_class" in row else f"{'':6}"
-        lines.append(
-            f"{row['name']:16} {row['top1']:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
-            f"{row['top5']:6.3f} {per_class}  {row['num_videos']}: {row['protocol']}"
-        )
+        told = f"{row['num_videos']}: {row['protocol']}"
+        if "top1" in row:
+            low, high = row.get("ci95", (None, None))
+            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+            cells = f"{row['top1']:6.3f} {interval:>15} {_share(row, 'top5')}"
+            lines.append(f"{row['name']:16} {cells} {_share(row, 'mean_class')}  {told}")
+        else:
+            lines.append(f"{row['name']:16} mAP {row['mean_average_precision']:.4f}{'':27}  {told}")
         groups = [key.removesuffix("_top1") for key in row if key.endswith("_top1")]
         for group in groups:
             top1, top5 = row[f"{group}_top1"], row[f"{group}_top5"]
             lines.append(f"{'  ' + group:16} {top1:6.3f} {'':15} {top5:6.3f}")
+        lines += _curve_lines(row) + _variant_lines(row)
     return "\n".join(lines)
+
+
+def _share(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:6.3f}" if key in row else " " * 6
+
+
+def _curve_lines(row: Mapping[str, Any]) -> list[str]:
+    """Of tempo robustness: one line for each stride, with its distance from the trained one."""
+    lines = []
+    for point in row.get("curve", ()):
+        value = point.get("top1", point.get("mean_average_precision"))
+        what = "trained" if point["stride"] == row["trained_stride"] else f"{point['drop']:+.3f}"
+        name = f"  stride {point['stride']}"
+        lines.append(f"{name:16} {value:6.3f} {what:>15} {_share(point, 'top5')}".rstrip())
+    if lines:
+        lines.append(f"{'  mean |drop|':16} {row['mean_abs_drop']:6.3f}")
+    return lines
+
+
+def _variant_lines(row: Mapping[str, Any]) -> list[str]:
+    """Of use of time: one line for each order of the frames."""
+    return [f"{'  ' + name:16} {value:6.3f}" for name, value in row.get("variants", {}).items()]
 
 
 def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:

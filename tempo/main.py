@@ -28,6 +28,13 @@ _MODE = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "With --mode eval: a run's workdir, or one step of its checkpoints."
 )
+_EVALUATORS = flags.DEFINE_list(
+    "evaluators",
+    [],
+    "With --mode eval: run these only, evaluators of the config by name; a kind that the config "
+    "has no evaluator of (multi_view, tempo_robustness, per_frame, use_of_time) runs with its "
+    "defaults.",
+)
 _DESCRIBE = flags.DEFINE_string(
     "describe", None, "Name of a model: prints its size and the shapes of its stages, and exits."
 )
@@ -73,6 +80,8 @@ def main(argv: list[str]) -> int:
         raise InputError("--workdir is missing: the folder for everything the run writes.")
     if evaluating and not _CHECKPOINT.value:
         raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
+    if _EVALUATORS.value and not evaluating:
+        raise InputError("--evaluators needs --mode eval; in training config.eval says what runs.")
     config = _config()
     if not evaluating:
         _need(config)
@@ -81,7 +90,7 @@ def main(argv: list[str]) -> int:
     from tempo import evaluate, train
 
     if evaluating:
-        evaluate.evaluate(config, _WORKDIR.value, _CHECKPOINT.value)
+        evaluate.evaluate(config, _WORKDIR.value, _CHECKPOINT.value, _EVALUATORS.value)
     else:
         train.train(config, _WORKDIR.value)
     return 0
@@ -109,9 +118,18 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except KeyError as e:  # its text is the repr of its message
         sys.exit(_complain(" ".join(str(e.args[0]).split()), 2))
     except (AttributeError, ValueError, TypeError, OSError, flags.Error) as e:
-        sys.exit(_complain(" ".join(str(e).split()), 2))
+        sys.exit(_complain(" ".join(str(_own(e) or e).split()), 2))
     except SystemExit:  # --help: absl has printed it and calls that a failure
         sys.exit(0)
+
+
+def _own(error: BaseException) -> InputError | None:
+    """What a recipe said of its argument: the errors made of it hide it behind a stack trace."""
+    said = None
+    while error is not None:
+        said = error if isinstance(error, InputError) else said
+        error = error.__cause__ or error.__context__
+    return said
 
 
 def _complain(error: object, status: int) -> int:

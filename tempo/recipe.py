@@ -16,16 +16,19 @@ sees a ConfigDict. Defaults live in the signatures that the sections feed:
 | `loop`     | `LoopSettings`                            |
 | `mesh`     | `tempo.sharding.make_mesh`                |
 | `eval`     | one `EvalSettings` per evaluator, by name |
+
+An evaluator's `kind` (a row of `tempo.evaluators.KINDS`) decides which further keys it has.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
 
-from tempo import models, optim, sharding, task
-from tempo.errors import InputError, check_keys
+from tempo import models, optim, protocols, sharding, task
+from tempo.errors import InputError, check_keys, lookup, nearest
+from tempo.evaluators import KINDS, evaluator
 from tempo.types import ClipSpec, ViewSpec
 
 Op = str | Mapping[str, Any]
@@ -112,22 +115,23 @@ class LoopSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalSettings:
-    """One evaluator: which videos, which views, when.
+    """One evaluator: what is measured on which videos, with which views, when.
 
     Attributes:
-      view: the views of a video; its fields stand in the config beside the others.
+      kind: what is measured; in the config its name (`multi_view` by default), with its fields
+        beside the others.
+      view: the views of a video; in the config `views`, a name of `tempo.protocols.VIEW_SETS`,
+        and single fields beside the others, which win.
       split: evaluated.
       every_epochs: interval during training; 0 evaluates at the end only.
-      batch_size: videos per batch; 0 takes the training batch size.
-      save_views: whether the scores file holds every view's logits (`[N,V,K]`), not only their
-        mean.
+      batch_size: clips per batch, over all devices; 0 takes the training batch size.
     """
 
+    kind: evaluator.Kind
     view: ViewSpec
     split: str = "test"
     every_epochs: float = 0.0
     batch_size: int = 0
-    save_views: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,7 @@ class Recipe:
       init_from: weights to start from: a converted checkpoint, a run's workdir or one of its steps;
         "" for none. See `tempo.init_from`.
       init_inflate: row of `tempo.convert.inflate.INFLATIONS`, for weights of a 2-D network.
+      row: name of the published number that the run is to be compared with; changes nothing.
       loss: keywords of `tempo.task.create`.
       optim: keywords of `tempo.optim.create`.
       schedule: keywords of `tempo.optim.make_schedule`.
@@ -164,6 +169,7 @@ class Recipe:
     total_epochs: float
     init_from: str
     init_inflate: str
+    row: str
     loss: Mapping[str, Any]
     optim: Mapping[str, Any]
     schedule: Mapping[str, Any]
@@ -178,6 +184,7 @@ SCALARS = {
     "total_epochs": 150.0,
     "init_from": "",
     "init_inflate": "repeat",
+    "row": "",
     "sharding_rules": (),
 }
 SECTIONS: dict[str, Callable[..., Any]] = {
@@ -225,9 +232,77 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     return Recipe(**scalars, **sections, eval=evaluators)
 
 
+def with_evaluators(
+    config: ml_collections.ConfigDict | Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """The config as a plain dict, with these evaluators alone.
+
+    Args:
+      config: left as it is.
+      names: of evaluators that the config has; or of kinds, which are then measured with their
+        defaults on the split of the config's first evaluator and the centre crop of its views.
+
+    Raises:
+      InputError: a name that is neither, or none at all.
+    """
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    there = dict(tree.get("eval", {}))
+    if not names:
+        raise InputError(f"No evaluator is named.{nearest('', [*there, *KINDS])}")
+    default = _one_center_crop(there)
+    chosen = {}
+    for name in names:
+        if name in there:
+            chosen[name] = there[name]
+        elif name in KINDS:
+            used = {"split", "batch_size", *KINDS[name].view_keys}
+            given = {key: value for key, value in default.items() if key in used}
+            chosen[name] = {"kind": name, **given}
+        else:
+            raise InputError(
+                f"Unknown evaluator {name!r}: the config has none of that name, and it is no "
+                f"kind.{nearest(name, [*there, *KINDS])}"
+            )
+    return {**tree, "eval": chosen}
+
+
+def _one_center_crop(evaluators: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of an evaluator of one centre crop of one clip, like the first of these otherwise."""
+    if not evaluators:
+        return {}
+    name = min(evaluators)
+    first = _eval_settings(name, dict(evaluators[name]))
+    side = first.view.short_side_px
+    return {
+        "split": first.split,
+        "batch_size": first.batch_size,
+        "short_side_px": side,
+        "size_px": side if first.view.crop == "full" else first.view.size_px,
+        "average": first.view.average,
+    }
+
+
 def _eval_settings(name: str, given: dict[str, Any]) -> EvalSettings:
-    own = {f.name for f in dataclasses.fields(EvalSettings)} - {"view"}
-    views = {f.name for f in dataclasses.fields(ViewSpec)}
-    check_keys(f"config.eval.{name}", given, ViewSpec, also=own)
-    view = ViewSpec(**{k: v for k, v in given.items() if k in views})
-    return EvalSettings(view=view, **{k: v for k, v in given.items() if k in own})
+    where = f"config.eval.{name}"
+    kind_name = given.pop("kind", "multi_view")
+    kind = lookup(KINDS, kind_name, f"kind of evaluator ({where}.kind)")
+    own = {f.name for f in dataclasses.fields(EvalSettings)} - {"kind", "view"}
+    keys = {other: {*_fields(row), *row.view_keys} for other, row in KINDS.items()}
+    for key in given:
+        users = [other for other in KINDS if key in keys[other]]
+        if users and kind_name not in users:
+            raise InputError(
+                f"{where}.{key} is not used by kind {kind_name!r}, but by {', '.join(users)}; "
+                f"leave it out, or set {where}.kind."
+            )
+    check_keys(where, given, kind, also={*own, *kind.view_keys, "kind"})
+    view = {k: v for k, v in given.items() if k in kind.view_keys}
+    return EvalSettings(
+        kind=kind(**{k: v for k, v in given.items() if k in _fields(kind)}),
+        view=protocols.view_spec(**view),
+        **{k: v for k, v in given.items() if k in own},
+    )
+
+
+def _fields(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}

@@ -36,7 +36,7 @@ ALLOWED = {
     "recipe": {
         "errors", "types", "evaluators", "models", "optim", "protocols", "sharding", "task",
     },
-    "explain": {"errors", "types", "data", "recipe"},
+    "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "analysis": {"errors", "files"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
@@ -56,6 +56,10 @@ ALLOWED = {
         "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "task",
         "watchdog",
     },
+    "prediction": {
+        "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "task",
+    },
+    "predict": {"errors", "analysis", "prediction"},
     "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
     "prepare": {"errors", "types", "data"},
     "__init__": {"version"},

@@ -11,7 +11,7 @@ batch, never what is in it, and a run resumes by starting the stream at its step
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -28,6 +28,7 @@ __all__ = [
     "Batches",
     "Records",
     "Split",
+    "batches_of",
     "eval_batches",
     "is_complete",
     "open_records",
@@ -208,22 +209,61 @@ def eval_batches(
     Raises:
       InputError: sizes that do not fit. A `RecordError` while iterating names the record.
     """
-    _check(batch_size, num_workers, worker_kind, process_index, process_count)
     if not len(split):
         raise InputError(f"Split {split.name!r} has no videos to evaluate on.")
     sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)
-    make_batch = batches.EvalBatch(
-        split=split,
-        clip=clip,
-        extra_frames=extra_frames,
-        view=view,
-        flow=flow,
-        part=_part(batch_size, process_index, process_count),
-        num_threads=num_workers if worker_kind == "thread" else 0,
+
+    def make_maker(part: slice) -> batches.EvalBatch:
+        return batches.EvalBatch(
+            split=split,
+            clip=clip,
+            extra_frames=extra_frames,
+            view=view,
+            flow=flow,
+            part=part,
+            num_threads=num_workers if worker_kind == "thread" else 0,
+        )
+
+    return batches_of(
+        len(split),
+        make_maker,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        worker_kind=worker_kind,
+        process_index=process_index,
+        process_count=process_count,
     )
-    num_batches = -(-len(split) // batch_size)
+
+
+def batches_of(
+    count: int,
+    make_maker: Callable[[slice], batches.BatchMaker],
+    *,
+    batch_size: int,
+    num_workers: int,
+    worker_kind: str,
+    process_index: int,
+    process_count: int,
+) -> "Batches":
+    """Batches of `count` things in their order, each made from the number of its first thing.
+
+    Args:
+      count: at least 1.
+      make_maker: slots of a whole batch that are made here -> first number -> batch.
+      batch_size: as of `eval_batches`.
+      num_workers: as of `eval_batches`.
+      worker_kind: as of `eval_batches`.
+      process_index: as of `eval_batches`.
+      process_count: as of `eval_batches`.
+
+    Raises:
+      InputError: sizes that do not fit.
+    """
+    _check(batch_size, num_workers, worker_kind, process_index, process_count)
+    make_batch = make_maker(_part(batch_size, process_index, process_count))
+    num_batches = -(-count // batch_size)
     firsts = grain.MapDataset.range(0, num_batches * batch_size, batch_size)
     return Batches(firsts.map(make_batch), make_batch, num_workers, worker_kind)
 

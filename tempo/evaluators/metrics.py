@@ -2,8 +2,11 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from tempo.task import Task
 
 
 def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -76,3 +79,45 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
             precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
             precisions.append(precision[ranked].mean())
     return float(np.mean(precisions))
+
+
+def accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What a row of `results.json` says of scores; the main number first.
+
+    Args:
+      task: says what kind of labels there are.
+      scores: probabilities `[N,K]`.
+      labels: as the split has them.
+    """
+    if task.kind == "multi":
+        return {"mean_average_precision": mean_average_precision(scores, labels)}
+    if task.kind == "joint":
+        return _joint_accuracies(task, scores, labels)
+    return {
+        "top1": top_k(scores, labels, 1),
+        "top5": top_k(scores, labels, 5),
+        "mean_class": mean_class(scores, labels),
+        "ci95": bootstrap_ci95(hits(scores, labels, 1)),
+    }
+
+
+def task_hits(task: Task, scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """`[N]` booleans: `hits` of single labels, `joint_hits` of joint ones."""
+    if task.kind == "single":
+        return hits(scores, labels, k)
+    parts = list(task.slices.values())
+    within = labels - np.array([part.start for part in parts])
+    return joint_hits([scores[:, part] for part in parts], within, k)
+
+
+def _joint_accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Of all groups together (the action of a verb and a noun), then of each group."""
+    top1, top5 = (task_hits(task, scores, labels, k) for k in (1, 5))
+    row = {
+        "top1": float(top1.mean()),
+        "top5": float(top5.mean()),
+        "ci95": bootstrap_ci95(top1),
+    }
+    for (name, part), own in zip(task.slices.items(), labels.T, strict=True):
+        row |= {f"{name}_top{k}": top_k(scores[:, part], own - part.start, k) for k in (1, 5)}
+    return row

@@ -1,19 +1,20 @@
 """Every video counts once, whatever the batch; views are averaged as the protocol says."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo import sharding
-from tempo import task as tasks
 from tempo.data import pipeline
-from tempo.errors import InputError, NonFiniteError
+from tempo.errors import NonFiniteError
+from tempo.evaluators.evaluator import Evaluator
 from tempo.evaluators.multi_view import MultiView
 from tempo.types import ClipSpec, ViewSpec
 from tests import tiny
+from tests.evaluators import numbered
 
 
 @pytest.fixture(scope="module")
@@ -24,31 +25,18 @@ def records(tmp_path_factory):
 def predict(variables, video):
     """Seven logits from the brightness of the frames: differs by video, clip and crop."""
     level = video.astype(jnp.float32).mean((2, 3, 4))  # [B,T]
-    return level[:, :1] * variables["weights"] / 50 + level.std(axis=1, keepdims=True)
+    logits = level[:, :1] * variables["weights"] / 50 + level.std(axis=1, keepdims=True)
+    return {"logits": logits, "embedding": level}
 
 
 VARIABLES = {"weights": jnp.sin(jnp.arange(7.0))}
 
 
-def evaluator(records, tmp_path, batch_size=4, **view):
-    mesh = sharding.make_mesh()
-    return MultiView(
-        "test",
-        jax.jit(predict, out_shardings=sharding.replicated(mesh)),
-        records=records,
-        task=tasks.create("single", 7),
-        mesh=mesh,
-        clip=ClipSpec(num_frames=4, stride=2),
-        view=ViewSpec(short_side_px=36, size_px=32, **view),
-        extra_frames=0,
-        split="test",
-        every_epochs=0.0,
-        batch_size=batch_size,
-        num_workers=2,
-        worker_kind="thread",
-        scores_dir=str(tmp_path),
-        save_views=True,
-    )
+def evaluator(records, tmp_path, batch_size=4, save_views=True, **view):
+    view = ViewSpec(short_side_px=36, size_px=32, **view)
+    scorer = numbered.scorer(records, predict, num_classes=7, view=view, batch_size=batch_size)
+    kind = MultiView(save_views=save_views, save_embedding=save_views)
+    return Evaluator("test", kind, scorer, every_epochs=0.0, scores_dir=str(tmp_path))
 
 
 def scores(records, tmp_path, **kwargs):
@@ -88,8 +76,26 @@ def test_logits_are_those_of_the_views(records, tmp_path):
     ) as batches:
         [batch] = list(batches)
     for v in range(6):
-        expected = predict(VARIABLES, batch["video"][:, v])
+        expected = predict(VARIABLES, batch["video"][:, v])["logits"]
         np.testing.assert_allclose(saved["view_logits"][:, v], expected, rtol=1e-4, atol=1e-5)
+    levels = batch["video"].mean((1, 3, 4, 5))  # [b,T], over the views
+    np.testing.assert_allclose(saved["embedding"], levels, rtol=1e-5)
+
+
+def test_the_file_says_what_was_evaluated(records, tmp_path):
+    row, saved = scores(records, tmp_path, num_clips=2)
+    assert row["kind"] == str(saved["kind"]) == "multi_view"
+    assert str(saved["protocol"]) == row["protocol"] and int(saved["checkpoint_step"]) == 5
+    assert (str(saved["dataset"]), str(saved["split"])) == ("records", "test")
+    assert str(saved["manifest_sha256"]) == records.manifest_sha256
+    assert str(saved["label_kind"]) == "single" and json.loads(str(saved["label_groups"])) == {}
+    assert tuple(saved["class_names"]) == records.class_names
+    for text, known in zip(saved["facts"], records.split("test").manifest, strict=True):
+        assert json.loads(text)["period_frames"] == known["metadata"]["period_frames"] > 0
+    plain = evaluator(records, tmp_path, save_views=False, num_clips=2).run(VARIABLES, 5)
+    assert plain | {"clips_per_s": 0} == row | {"clips_per_s": 0}
+    with np.load(tmp_path / "test.npz") as f:
+        assert not {"view_logits", "embedding"} & set(f) and {"probs", "logits"} <= set(f)
 
 
 def test_weights_that_diverged_are_no_result(records, tmp_path):
@@ -103,11 +109,6 @@ def test_due_by_epochs_and_at_the_end(records, tmp_path):
     periodic._every_epochs = 2.0
     assert [s for s in range(1, 15) if periodic.is_due(s, 3, 14)] == [6, 12, 14]
     assert not evaluator(records, tmp_path).is_due(14, 3, 14)
-
-
-def test_batch_that_the_devices_do_not_divide(records, tmp_path):
-    with pytest.raises(InputError, match="eval.test.batch_size=6 is not divisible by 4"):
-        evaluator(records, tmp_path, batch_size=6)
 
 
 def test_a_mirrored_view_is_scored_for_the_class_that_the_video_was_of(records, tmp_path):

@@ -1,0 +1,374 @@
+"""Clips through the network: every view of every video once, in batches of one compiled shape.
+
+What goes in is as bounded as what is in flight: clips of any videos and views fill batches of one
+size one after the other, so neither the number of views nor that of videos shows in the memory of
+the devices, and in that of the host only through the few videos that are read ahead.
+"""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import tqdm
+from jax.sharding import Mesh
+
+from tempo import sharding
+from tempo.data import pipeline
+from tempo.errors import InputError
+from tempo.task import Task
+from tempo.types import Array, Batch, ClipSpec, ViewSpec
+
+Predict = Callable[[Any, Array], dict[str, Array]]
+"""(variables, video uint8 `[B,T,H,W,C]`) -> `logits [B,K]` and, if the model gives one,
+`embedding [B,D]`, whole on every device."""
+
+Piece = tuple[np.ndarray, np.ndarray]
+"""Clips `[n,T,H,W,C]` and what each is, int32 `[n,tags]`; a first tag below 0 is padding."""
+
+# Batches given to the devices whose scores have not been fetched: one at work, one waiting.
+_IN_FLIGHT = 2
+_FETCHED = ("logits", "probs")
+
+
+def make_predict(
+    model: nn.Module, preprocess: Callable[[Array, Batch], Batch], mesh: Mesh
+) -> Predict:
+    """The compiled forward pass; evaluators share one, which compiles once per clip shape."""
+
+    def predict(variables, video):
+        batch = preprocess(jax.random.key(0), {"video": video})
+        outputs = model.apply(variables, batch["video"], train=False)
+        return {name: outputs[name] for name in ("logits", "embedding") if name in outputs}
+
+    return jax.jit(predict, out_shardings=sharding.replicated(mesh))
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoScores:
+    """Scores of all N videos, each the mean over its V views, for M orders of their frames.
+
+    Attributes:
+      probs: `[M,N,K]`; the mean of the views' probabilities, or the probabilities of the mean
+        logits, as `ViewSpec.average` says.
+      logits: means `[M,N,K]`.
+      bad: videos with scores that are not finite, bool `[N]`.
+      clips_per_s: after the first batch, which compiles.
+      view_logits: `[M,N,V,K]`, if asked for.
+      embedding: means `[M,N,D]`, if asked for.
+    """
+
+    probs: np.ndarray
+    logits: np.ndarray
+    bad: np.ndarray
+    clips_per_s: float
+    view_logits: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+
+
+class Rate:
+    """Counts per second after the first count, since compiling is in that."""
+
+    def __init__(self):
+        self._marks = [(time.perf_counter(), 0)]
+
+    def add(self, count: int) -> None:
+        """That many more are done."""
+        self._marks.append((time.perf_counter(), self._marks[-1][1] + count))
+
+    @property
+    def per_s(self) -> float:
+        """Of all counts but the first, if there are several."""
+        (start, before), (end, after) = self._marks[min(1, len(self._marks) - 2)], self._marks[-1]
+        return (after - before) / (end - start)
+
+
+class Scorer:
+    """One evaluator's videos, clips and views, and their way through the network.
+
+    Its attributes are the arguments it was made of, `split` the split itself, and `reader`, the
+    last arguments of `pipeline.eval_batches`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        predict: Predict,
+        *,
+        records: pipeline.Records,
+        split: str,
+        task: Task,
+        mesh: Mesh,
+        clip: ClipSpec,
+        view: ViewSpec,
+        extra_frames: int,
+        batch_size: int,
+        num_workers: int,
+        worker_kind: str,
+        is_per_frame: bool = False,
+    ):
+        """Checks the split and the batch size; reads nothing yet.
+
+        Args:
+          name: of the evaluator.
+          predict: see `make_predict`.
+          records: the dataset.
+          split: its name.
+          task: turns logits into probabilities.
+          mesh: over all devices.
+          clip: frames of a clip.
+          view: views of a video and how they are averaged.
+          extra_frames: read beyond a clip's T, for `predict` to use up.
+          batch_size: clips of a batch over all devices.
+          num_workers: of the reader.
+          worker_kind: of the reader.
+          is_per_frame: the network scores every frame of a clip on its own.
+
+        Raises:
+          InputError: unknown or empty split, or a batch size that the devices do not divide.
+        """
+        sharding.check_batch_size(f"eval.{name}.batch_size", batch_size, mesh)
+        self.records = records
+        self.split = records.split(split)
+        if not len(self.split):
+            raise InputError(
+                f"eval.{name}.split={split!r} of {records.data_dir!r} has no videos; "
+                "choose another."
+            )
+        self.task = task
+        self.mesh = mesh
+        self.clip = clip
+        self.view = view
+        self.extra_frames = extra_frames
+        self.batch_size = batch_size
+        self.is_per_frame = is_per_frame
+        self._name = name
+        self._predict = predict
+        self._sharding = sharding.batch_sharding(mesh)
+        whole = sharding.replicated(mesh)
+        self._gather = jax.jit(lambda tags: tags, out_shardings=whole)
+        # Compiled: eager operations would wait behind the batch that has been given already.
+        self._probs = jax.jit(task.probs, out_shardings=whole)
+        process_index, process_count = sharding.process_slot(mesh)
+        self.reader = {
+            "num_workers": num_workers,
+            "worker_kind": worker_kind,
+            "process_index": process_index,
+            "process_count": process_count,
+        }
+        self._num_threads = num_workers if worker_kind == "thread" else 0
+
+    @property
+    def num_processes(self) -> int:
+        """P: parts of a batch that are read apart."""
+        return self.reader["process_count"]
+
+    def videos(
+        self,
+        variables: Any,
+        *,
+        clip: ClipSpec | None = None,
+        orders: Callable[[np.ndarray], Sequence[np.ndarray | None]] | None = None,
+        save_views: bool = False,
+        save_embedding: bool = False,
+        title: str = "",
+    ) -> VideoScores:
+        """The scores of every video of the split, each of its views counted exactly once.
+
+        Args:
+          variables: `{"params", "batch_stats"}`.
+          clip: in place of the scorer's.
+          orders: rows of the split `[b]` -> for each of M orders, int `[b,T+E]`, which frames of
+            a decoded clip are shown in its places; None for all as they are. Without it M is 1.
+          save_views: keep every view's logits.
+          save_embedding: keep the embedding.
+          title: of the progress bar.
+        """
+        fetched = (*_FETCHED, "embedding") if save_embedding else _FETCHED
+        num_orders = 1 if orders is None else len(orders(np.zeros(1, np.int64)))
+        sums = _Sums((num_orders, len(self.split), self.view.num_views), save_views)
+        rate = Rate()
+        pieces = self._clips(clip or self.clip, orders, title or self._name)
+        for tags, found in self.stream(variables, pieces, fetched):
+            self._unmirror(tags[:, 1], found)
+            sums.add(tags, found)
+            rate.add(len(tags))
+        sums.check(self._name)
+        means = {name: total / self.view.num_views for name, total in sums.totals.items()}
+        if self.view.average == "logits":
+            means["probs"] = np.asarray(self.task.probs(means["logits"]))
+        return VideoScores(
+            **means, bad=sums.bad, clips_per_s=rate.per_s, view_logits=sums.view_logits
+        )
+
+    def stream(
+        self,
+        variables: Any,
+        pieces: Iterable[Piece],
+        fetched: Sequence[str] = _FETCHED,
+        prepare: Callable[[Array], Array] = lambda video: video,
+    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Scores of clips on the host, without padding, two batches behind what is given.
+
+        Args:
+          variables: `{"params", "batch_stats"}`.
+          pieces: this process's clips; as many in every process.
+          fetched: which of `logits`, `probs` `[n,K]` and `embedding [n,D]` are wanted.
+          prepare: from the clips of a piece, on the devices, to what `predict` takes.
+
+        Yields:
+          Tags int32 `[n,tags]` of clips of all processes, and their scores by name.
+        """
+        pending = collections.deque()
+        for video, tags in _of_one_size(pieces, self.batch_size // self.num_processes):
+            given = sharding.to_global({"video": video, "tags": tags}, self._sharding)
+            outputs = dict(self._predict(variables, prepare(given["video"])))
+            outputs["probs"] = self._probs(outputs["logits"])
+            sent = self._gather(given["tags"]), {name: outputs[name] for name in fetched}
+            for array in jax.tree.leaves(sent):
+                array.copy_to_host_async()
+            pending.append(sent)
+            if len(pending) > _IN_FLIGHT:
+                yield _on_host(pending.popleft())
+        while pending:
+            yield _on_host(pending.popleft())
+
+    def _unmirror(self, view: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """Scores of mirrored views become those of the classes before mirroring."""
+        turned, mirror = np.array(self.view.mirrored)[view], self.records.mirror_labels
+        if mirror is not None and turned.any():
+            for name in _FETCHED:
+                found[name] = np.where(turned[:, None], found[name][:, mirror], found[name])
+
+    def _clips(
+        self,
+        clip: ClipSpec,
+        orders: Callable[[np.ndarray], Sequence[np.ndarray | None]] | None,
+        title: str,
+    ) -> Iterator[Piece]:
+        """All clips of this process's part; tags are row, view and order."""
+        num_views = self.view.num_views
+        with pipeline.eval_batches(
+            self.split,
+            clip=clip,
+            view=self.view,
+            extra_frames=self.extra_frames,
+            batch_size=self._videos_at_once() * self.num_processes,
+            **self.reader,
+        ) as batches:
+            for batch in shown(batches, batches.num_batches, title):
+                video, rows = batch["video"], np.where(batch["mask"], batch["index"], -1)
+                if self.num_processes == 1:  # else padding keeps the processes in step
+                    count = int(batch["mask"].sum())
+                    video, rows = video[:count], rows[:count]
+                found = [None] if orders is None else orders(np.maximum(rows, 0))
+                for number, order in enumerate(found):
+                    tags = np.empty((len(rows), num_views, 3), np.int32)
+                    tags[..., 0], tags[..., 1] = rows[:, None], np.arange(num_views)
+                    tags[..., 2] = number
+                    clips = video if order is None else _reordered(video, order)
+                    yield clips.reshape(-1, *video.shape[2:]), tags.reshape(-1, 3)
+
+    def _videos_at_once(self) -> int:
+        """Videos that are read together: they fill a batch, and give each thread one."""
+        num_clips = self.batch_size // self.num_processes
+        num_videos = max(-(-num_clips // self.view.num_views), self._num_threads)
+        return min(num_videos, -(-len(self.split) // self.num_processes))
+
+
+def shown(batches: Iterable[Batch], total: int, title: str) -> Iterable[Batch]:
+    """The batches with a progress bar, in the lead process."""
+    return tqdm.tqdm(
+        batches,
+        total=total,
+        desc=title,
+        unit="batch",
+        leave=False,
+        disable=not sharding.is_lead_process(),
+    )
+
+
+def _of_one_size(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
+    """The clips in pieces of `size`; the last is padded, and any before clips of a new shape."""
+    held, count = [], 0
+    for video, tags in pieces:
+        if held and held[0][0].shape[1:] != video.shape[1:]:
+            yield _joined(held, size)
+            held, count = [], 0
+        while len(video):
+            free = size - count
+            held.append((video[:free], tags[:free]))
+            count += len(held[-1][0])
+            video, tags = video[free:], tags[free:]
+            if count == size:
+                yield _joined(held, size)
+                held, count = [], 0
+    if held:
+        yield _joined(held, size)
+
+
+def _joined(held: Sequence[Piece], size: int) -> Piece:
+    if len(held) == 1 and len(held[0][0]) == size:
+        return held[0]
+    videos, tags = (list(parts) for parts in zip(*held, strict=True))
+    missing = size - sum(map(len, videos))
+    if missing:
+        videos.append(np.repeat(videos[-1][-1:], missing, axis=0))
+        tags.append(np.full((missing, tags[0].shape[1]), -1, np.int32))
+    return np.concatenate(videos), np.concatenate(tags)
+
+
+def _reordered(video: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Views `[b,V,T,...]` with the frames `order [b,T]`."""
+    return np.stack([views[:, places] for views, places in zip(video, order, strict=True)])
+
+
+def _on_host(sent: tuple[Array, dict[str, Array]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    tags, outputs = jax.device_get(sent)
+    is_real = tags[:, 0] >= 0
+    return tags[is_real], {name: values[is_real] for name, values in outputs.items()}
+
+
+class _Sums:
+    """Sums of scores over the views of each video, clip by clip in any order.
+
+    Attributes:
+      totals: `[M,N,K]` (and `[M,N,D]`) by name.
+      bad: videos with a score that is not finite, bool `[N]`.
+      view_logits: `[M,N,V,K]`, or None.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], save_views: bool):
+        self.totals: dict[str, np.ndarray] = {}
+        self.bad = np.zeros(shape[1], bool)
+        self.view_logits = None
+        self._save_views = save_views
+        self._seen = np.zeros(shape, np.int32)
+
+    def add(self, tags: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """Scores `[n,K]` by name of clips with these rows, views and orders `[n,3]`."""
+        row, view, order = tags.T
+        for name, values in found.items():
+            if name not in self.totals:
+                size = (*self._seen.shape[:2], values.shape[1])
+                self.totals[name] = np.zeros(size, np.float32)
+            np.add.at(self.totals[name], (order, row), values)
+        if self._save_views:
+            if self.view_logits is None:
+                size = (*self._seen.shape, found["logits"].shape[1])
+                self.view_logits = np.zeros(size, np.float32)
+            self.view_logits[order, row, view] = found["logits"]
+        np.add.at(self._seen, (order, row, view), 1)
+        self.bad[row[~np.isfinite(found["logits"]).all(axis=1)]] = True
+
+    def check(self, name: str) -> None:
+        """Raises `RuntimeError` unless every view was added once."""
+        if not np.all(self._seen == 1):
+            raise RuntimeError(
+                f"{name}: {np.sum(self._seen == 0)} views were not evaluated and "
+                f"{np.sum(self._seen > 1)} more than once; this is a bug in the reader."
+            )
