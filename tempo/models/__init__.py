@@ -16,11 +16,12 @@ from flax import linen as nn
 from tempo.errors import InputError, check_keys, lookup
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
-from tempo.models import heads, resnet, tpn
+from tempo.models import heads, resnet, slowfast, tpn
 from tempo.models.recognizer import Recognizer
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (resnet.ResNet, row) for variant, row in resnet.VARIANTS.items()},
+    **{variant: (slowfast.SlowFast, row) for variant, row in slowfast.VARIANTS.items()},
 }
 """Backbone class and geometry by `variant`."""
 
@@ -28,6 +29,19 @@ NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN}
 
 HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead}
 
+# A SlowFast name says how many frames the slow path sees and how many frames of the video they are
+# apart. The clip holds the fast path's frames, two of the video apart: 32, and 64 for 16x8.
+_SLOWFAST_4X16 = {"slow_stride": 8, "fusion_kernel": 5}
+_SLOWFAST_8X8 = {"slow_stride": 4, "fusion_kernel": 7}
+_SLOWFAST_8X8_R101 = {"slow_stride": 4, "fusion_kernel": 5}
+# As in the paper's figures and the public weights: no more blocks see time than those of an R50.
+_R101_SEES_TIME_AS_R50 = (3,) * 6 + (1,) * 17
+_SLOWFAST_16X8_R101 = {
+    "slow_stride": 4,
+    "fusion_kernel": 5,
+    "slow_kernels_t": (1, 1, _R101_SEES_TIME_AS_R50, 3),
+    "fast_kernels_t": (3, 3, _R101_SEES_TIME_AS_R50, 3),
+}
 _TSM = {"temporal": "tsm"}
 _TPN = {"name": "tpn"}
 # With sparse frames every level keeps one, as in the released TSN and TSM models.
@@ -47,6 +61,10 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "slowonly_r101": {"backbone": {"variant": "slowonly_r101"}},
     "i3d_r50": {"backbone": {"variant": "i3d_r50"}},
     "i3d_r101": {"backbone": {"variant": "i3d_r101"}},
+    "slowfast_r50_4x16": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_4X16}},
+    "slowfast_r50_8x8": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8}},
+    "slowfast_r101_8x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101}},
+    "slowfast_r101_16x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101}},
     "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
     "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
     "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},

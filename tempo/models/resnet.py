@@ -11,6 +11,7 @@ from typing import Any
 
 import chex
 from flax import linen as nn
+from jax import numpy as jnp
 
 from tempo.errors import InputError, lookup
 from tempo.layers import conv as conv_lib
@@ -189,9 +190,23 @@ class ResNet(nn.Module):
             raise InputError(f"backbone.shift_every must be at least 1; got {self.shift_every}.")
         super().__post_init__()
 
-    @nn.compact
     def __call__(self, x, *, train: bool):
         """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T,H/s,W/s,C]`, s = 4, 8, 16, 32."""
+        features = self.stages(x, train=train)
+        del features["stem"]
+        return features
+
+    @nn.compact
+    def stages(self, x, *, train: bool, laterals: Sequence[Any] = ()):
+        """What `__call__` gives, and `stem`, the pooled output of the stem.
+
+        Args:
+          x: `[B,T,H,W,C]`.
+          train: use batch statistics and update them.
+          laterals: features of another pathway, which the next stage reads behind the channels of
+            `stem`, `res2`, `res3` and `res4`; each has their B, T, H, W. The features returned
+            are without them.
+        """
         chex.assert_rank(x, 5)
         act = conv_lib.ACTIVATIONS[self.act]
         norm = functools.partial(self.norm, use_running_average=not train)
@@ -205,12 +220,13 @@ class ResNet(nn.Module):
         x = pooling.max_pool(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, 1, 1))
         if self.partial_norm:
             norm = functools.partial(self.norm, use_running_average=True)
-        features = {}
+        features = {"stem": x}
         for stage in range(4):
+            x = _join(x, laterals[stage]) if laterals else x
+            # Only now, so that a lateral connection from res2 meets the frames of res2.
+            x = pooling.ceil_max_pool_time(x, self.pool2_stride_t) if stage == 1 else x
             x = self._stage(x, stage, norm, act)
             features[f"res{stage + 2}"] = x
-            if stage == 0:
-                x = pooling.ceil_max_pool_time(x, self.pool2_stride_t)
         return features
 
     def _stage(self, x, stage: int, norm, act):
@@ -238,3 +254,13 @@ class ResNet(nn.Module):
                 name=f"stage{stage + 1}_block{i + 1}",
             )(x)
         return x
+
+
+def _join(x, lateral):
+    """Channels of `lateral` behind those of `x`."""
+    if x.shape[:-1] != lateral.shape[:-1]:
+        raise InputError(
+            f"A lateral connection of shape {lateral.shape} cannot join features of shape "
+            f"{x.shape}; give both pathways the same strides."
+        )
+    return jnp.concatenate([x, lateral], -1)

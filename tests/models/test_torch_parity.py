@@ -1,4 +1,4 @@
-"""SlowOnly, its 2-D and TSM forms, and the pyramid neck against the same networks in PyTorch.
+"""SlowOnly, its 2-D and TSM forms, SlowFast, and the pyramid neck against the same in PyTorch.
 
 The PyTorch side is written from the papers' operation tables with torch's own layers' functions
 and reads the flax variables, so every padding, stride, group and order is compared.
@@ -74,17 +74,30 @@ class TorchNet:
             x = self.norm(self.conv(x, f"{name}/conv_proj", s), f"{name}/norm_proj")
         return F.relu(y + x)
 
-    def backbone(self, x):
-        x = self.conv(x, "backbone/stem_conv", (1, 2, 2))
-        x = F.relu(self.norm(x, "backbone/stem_norm"))
+    def backbone(self, x, where="backbone", laterals=()):
+        x = self.conv(x, f"{where}/stem_conv", (1, 2, 2))
+        x = F.relu(self.norm(x, f"{where}/stem_norm"))
         x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-        out = {}
+        out = {"stem": x}
         for stage, blocks in enumerate(BLOCKS):
+            x = torch.cat([x, laterals[stage]], 1) if laterals else x
             for i in range(blocks):
                 stride = 2 if stage and not i else 1
-                x = self.block(x, f"backbone/stage{stage + 1}_block{i + 1}", stride)
+                x = self.block(x, f"{where}/stage{stage + 1}_block{i + 1}", stride)
             out[f"res{stage + 2}"] = x
         return out
+
+    def slowfast(self, x, slow_frames, fast_frames):
+        """Features of the slow and of the fast path."""
+        fast = self.backbone(x[:, :, fast_frames], "backbone/fast")
+        alpha = len(fast_frames) // len(slow_frames)
+        laterals = []
+        for i, name in enumerate(("stem", "res2", "res3", "res4")):
+            y = self.conv(fast[name], f"backbone/lateral_{i}/conv", (alpha, 1, 1))
+            if f"backbone/lateral_{i}/norm/scale" in self.p:
+                y = F.relu(self.norm(y, f"backbone/lateral_{i}/norm"))
+            laterals.append(y)
+        return self.backbone(x[:, :, slow_frames], "backbone/slow", laterals), fast
 
     def neck(self, stages, alphas, flow):
         low = self.unit(stages["res4"], "neck/spatial_mod_0_0", stride=(1, 2, 2))
@@ -112,7 +125,9 @@ class TorchNet:
         return self.unit(torch.cat(fused, 1), "neck/pyramid_fusion")
 
     def score(self, x, name):
-        return F.linear(x.mean((2, 3, 4)), self.p[f"{name}/kernel"], self.p[f"{name}/bias"])
+        maps = x if isinstance(x, tuple) else (x,)
+        pooled = torch.cat([m.mean((2, 3, 4)) for m in maps], 1)
+        return F.linear(pooled, self.p[f"{name}/kernel"], self.p[f"{name}/bias"])
 
     def score_everywhere(self, x, name):
         """The public test code's way: a 1x1x1 convolution, then the mean over locations."""
@@ -151,6 +166,15 @@ def close(a, b, rel=1e-4):
     np.testing.assert_allclose(np.asarray(a) / scale, b / scale, atol=rel)
 
 
+def close_gradients(gradients, net):
+    """Each leaf's gradient against that of the PyTorch network, after its backward pass."""
+    largest = max(p.grad.abs().max() for p in net.p.values())
+    for name, g in named_leaves(gradients).items():
+        reference = _untensor(name, net.p[name].grad)
+        tolerance = 2e-3 * np.abs(reference).max() + 1e-6 * float(largest)
+        np.testing.assert_allclose(g, reference, atol=tolerance, err_msg=name)
+
+
 @pytest.fixture(scope="module")
 def clip():
     return np.random.default_rng(1).normal(size=(3, 8, 64, 48, 3)).astype(np.float32)
@@ -159,7 +183,7 @@ def clip():
 def make(variant, neck=None, **backbone):
     return models.create(
         5,
-        backbone={"variant": variant, "depths": BLOCKS, "width": 4, "shift_div": 8, **backbone},
+        backbone={"variant": variant, "depths": BLOCKS, "width": 4, **backbone},
         neck={"name": "tpn", "groups": GROUPS, **neck} if neck else None,
         head={"dropout_prob": 0.0},
     )
@@ -183,10 +207,57 @@ def test_backbone_features(variant, backbone, net, clip, random_variables):
     outputs = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, clip)
     torch_net = TorchNet(variables, train=False, **net)
     features = torch_net.backbone(channels_first(clip))
-    for stage, x in features.items():
-        close(outputs["features"][stage], channels_last(x))
+    for stage, x in outputs["features"].items():
+        close(x, channels_last(features[stage]))
     for score in (torch_net.score, torch_net.score_everywhere):
         close(outputs["logits"], score(features["res5"], "head/fc").numpy())
+
+
+SLOWFAST = {"width": 8, "channel_ratio": 4, "slow_stride": 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "slow_frames", "fast_frames"),
+    [
+        ({"fusion_kernel": 7}, [0, 4], list(range(8))),
+        # mmaction2's bare lateral connections, and PySlowFast's frames.
+        ({"lateral_norm": False}, [0, 4], list(range(8))),
+        ({"fast_stride": 2, "slow_index": "linspace"}, [0, 6], [0, 2, 4, 6]),
+    ],
+)
+def test_slowfast_features_and_logits(fields, slow_frames, fast_frames, clip, random_variables):
+    model = make("slowfast_r50", **SLOWFAST, **fields)
+    variables = random_variables(model, clip, train=False)
+    outputs = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, clip)
+    net = TorchNet(variables, train=False)
+    slow, fast = net.slowfast(channels_first(clip), slow_frames, fast_frames)
+    for i in range(2, 6):
+        close(outputs["features"][f"res{i}"], channels_last(slow[f"res{i}"]))
+        close(outputs["features"][f"fast_res{i}"], channels_last(fast[f"res{i}"]))
+    close(outputs["logits"], net.score((slow["res5"], fast["res5"]), "head/fc").numpy())
+
+
+def test_gradients_of_a_slowfast_training_step(clip, random_variables):
+    model = make("slowfast_r50", **SLOWFAST)
+    variables = random_variables(model, clip, train=False)
+    labels = np.array([0, 3, 1])
+
+    @jax.jit
+    def step(params):
+        def loss(params):
+            outputs, _ = apply_training(model, variables, params, clip)
+            return -jnp.mean(jax.nn.log_softmax(outputs["logits"])[jnp.arange(3), labels])
+
+        return jax.value_and_grad(loss)(params)
+
+    loss, gradients = step(variables["params"])
+    net = TorchNet(variables, train=True)
+    slow, fast = net.slowfast(channels_first(clip), [0, 4], list(range(8)))
+    scores = net.score((slow["res5"], fast["res5"]), "head/fc")
+    expected = F.cross_entropy(scores, torch.tensor(labels))
+    expected.backward()
+    assert float(loss) == pytest.approx(expected.item(), rel=1e-4)
+    close_gradients(gradients, net)
 
 
 @pytest.mark.parametrize("alphas", [(8, 8), (4, 8)])
@@ -233,11 +304,7 @@ def test_gradients_and_statistics_of_a_training_step(clip, random_variables):
     expected.backward()
 
     assert float(loss) == pytest.approx(expected.item(), rel=1e-4)
-    largest = max(p.grad.abs().max() for p in net.p.values())
-    for name, g in named_leaves(gradients).items():
-        reference = _untensor(name, net.p[name].grad)
-        tolerance = 2e-3 * np.abs(reference).max() + 1e-6 * float(largest)
-        np.testing.assert_allclose(g, reference, atol=tolerance, err_msg=name)
+    close_gradients(gradients, net)
     for name, value in named_leaves(stats).items():
         if name.endswith("mean"):  # torch's running variance is that of the unbiased estimate
             close(value, net.stats[name].numpy(), rel=1e-3)
