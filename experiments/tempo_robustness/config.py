@@ -5,8 +5,8 @@
 
 The argument is a row of `ROWS`; all rows share data, schedule and views, and differ in the network
 alone. TempoBench `variance`, 7 classes that are motion patterns, each with its own spread of tempo
-around one median period of 19.6 frames; 8 frames at a stride of 4 show 1.6 cycles of the median. Only
-20 training videos a class: with 80, SlowOnly alone reaches 0.996 and leaves nothing to gain.
+around one median period of 19.6 frames; 8 frames at a stride of 4 show 1.6 cycles of the median.
+Only 20 training videos a class: with 80, SlowOnly alone reaches 0.996 and leaves nothing to gain.
 """
 
 import ml_collections
@@ -27,6 +27,7 @@ ROWS = {
 
 
 def get_config(arg: str = "tpn_parallel") -> ml_collections.ConfigDict:
+    """The config of a row."""
     model = lookup(ROWS, arg, "row of the tempo study")
     config = ml_collections.ConfigDict()
     config.seed = 0

@@ -1,0 +1,251 @@
+"""From the recorded rows of the tempo study to its numbers: accuracies, drops, gains, widths.
+
+Intervals are bootstraps over training seeds and test videos together (videos within their class),
+unless they say otherwise. With three seeds they are rough.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tempo.analysis import gain, statistics, tempo
+
+BASELINE = "slowonly"
+VIDEOS = "videos"
+"""Name of the row that holds what is true of the test videos."""
+NUM_RESAMPLES = 1000
+
+
+def pack(hits: np.ndarray) -> str:
+    """Booleans [N] as hexadecimal text, eight a byte."""
+    return np.packbits(hits).tobytes().hex()
+
+
+def unpack(text: str, num: int) -> np.ndarray:
+    """The booleans [N] that `pack` was given."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=num).astype(bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The recorded runs, by name of their row; S seeds, N test videos, K classes.
+
+    Attributes:
+      class_names: in label order.
+      labels: class of each video, [N].
+      periods: true period of each video in frames, [N].
+      phases: true phase of its first frame in cycles, [N].
+      log_tempo_std: true spread of each class: standard deviation of ln(tempo), [K].
+      median_period: of all classes, in frames.
+      num_frames: of a video.
+      seeds: of each row.
+      hits: at the trained stride, bool [S,N].
+      strides: that were tested.
+      trained_stride: one of them.
+      curve: hits at each stride, bool [S,len(strides),N].
+      use_of_time: hits by variant, bool [S,N].
+      widths: of the rows with per-frame scores, by mode: one `[N]` in frames for each seed.
+      censored: of the width of the main lobe, bool [S,N].
+      frame_accuracy: of single frames, one number for each seed.
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    periods: np.ndarray
+    phases: np.ndarray
+    log_tempo_std: np.ndarray
+    median_period: float
+    num_frames: int
+    seeds: Mapping[str, Sequence[int]]
+    hits: Mapping[str, np.ndarray]
+    strides: np.ndarray
+    trained_stride: int
+    curve: Mapping[str, np.ndarray]
+    use_of_time: Mapping[str, Mapping[str, np.ndarray]]
+    widths: Mapping[str, Mapping[str, np.ndarray]]
+    censored: Mapping[str, np.ndarray]
+    frame_accuracy: Mapping[str, Sequence[float]]
+
+    @property
+    def tpn_rows(self) -> list[str]:
+        """Rows with a TPN."""
+        return [row for row in self.hits if row.startswith("tpn_")]
+
+
+def gather(rows: Sequence[Mapping[str, Any]]) -> Study:
+    """The study that rows of `results.jsonl` tell of.
+
+    Raises:
+      ValueError: rows of different videos, or none.
+    """
+    runs = [row for row in rows if row["row"] != VIDEOS]
+    (truth,) = [row for row in rows if row["row"] == VIDEOS]
+    if not runs or {row["manifest_sha256"] for row in rows} != {truth["manifest_sha256"]}:
+        raise ValueError("The rows are not all of the same videos; evaluate all runs again.")
+    by_row: dict[str, list[Mapping[str, Any]]] = {}
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        by_row.setdefault(run["row"], []).append(run)
+    num = len(truth["label"])
+
+    def stacked(name: str, key: Callable[[Mapping[str, Any]], str]) -> np.ndarray:
+        return np.stack([unpack(key(run), num) for run in by_row[name]])
+
+    with_frames = [name for name, mine in by_row.items() if "widths" in mine[0]]
+    strides = [int(stride) for stride in runs[0]["hits"]["tempo_robustness"]]
+    return Study(
+        class_names=tuple(truth["class_names"]),
+        labels=np.array(truth["label"]),
+        periods=np.array(truth["period_frames"]),
+        phases=np.array(truth["phase"]),
+        log_tempo_std=np.array(truth["class_log_tempo_std"]),
+        median_period=truth["median_period_frames"],
+        num_frames=truth["num_frames"],
+        seeds={name: [run["seed"] for run in mine] for name, mine in by_row.items()},
+        hits={name: stacked(name, lambda run: run["hits"]["multi_view"]) for name in by_row},
+        strides=np.array(strides),
+        trained_stride=runs[0]["trained_stride"],
+        curve={
+            name: np.stack(
+                [
+                    stacked(name, lambda run, s=stride: run["hits"]["tempo_robustness"][str(s)])
+                    for stride in strides
+                ],
+                axis=1,
+            )
+            for name in by_row
+        },
+        use_of_time={
+            name: {
+                variant: stacked(name, lambda run, v=variant: run["hits"]["use_of_time"][v])
+                for variant in mine[0]["hits"]["use_of_time"]
+            }
+            for name, mine in by_row.items()
+        },
+        widths={
+            name: {
+                mode: np.array([run["widths"][mode] for run in by_row[name]], np.float64)
+                for mode in tempo.MODES
+            }
+            for name in with_frames
+        },
+        censored={name: stacked(name, lambda run: run["censored"]) for name in with_frames},
+        frame_accuracy={
+            name: [run["frame_accuracy"] for run in by_row[name]] for name in with_frames
+        },
+    )
+
+
+def resampled(
+    study: Study,
+    statistic: Callable[..., float],
+    *hits: np.ndarray,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> statistics.Estimate:
+    """A statistic of the hits of several networks, with its interval over seeds and videos.
+
+    Args:
+      study: says the class of each video.
+      statistic: (videos [N], share of seeds that hit each drawn video [..., N] for each of `hits`)
+        -> a number.
+      *hits: bool [S,..., N] of each network; their seeds are drawn independently.
+      seed: of the resampling.
+      num_resamples: of the bootstrap.
+    """
+    num = len(study.labels)
+    value = statistic(np.arange(num), *(h.mean(axis=0) for h in hits))
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(num_resamples):
+        videos = statistics.grouped(study.labels, rng.uniform(size=num))
+        drawn = [h[rng.integers(0, len(h), len(h))].mean(axis=0)[..., videos] for h in hits]
+        values.append(statistic(videos, *drawn))
+    return statistics.Estimate(float(value), *statistics.interval(np.array(values)), num)
+
+
+def accuracy_gain(study: Study, row: str, **options: Any) -> statistics.Estimate:
+    """Accuracy of a row minus that of the baseline."""
+    return resampled(
+        study,
+        lambda videos, own, base: own.mean() - base.mean(),
+        study.hits[row],
+        study.hits[BASELINE],
+        **options,
+    )
+
+
+def class_gains(study: Study, row: str) -> np.ndarray:
+    """Gain over the baseline of each class, [K], mean over seeds."""
+    own, base = (_class_accuracy(study, study.hits[name]) for name in (row, BASELINE))
+    return own - base
+
+
+def spread_correlation(study: Study, row: str, **options: Any) -> statistics.Estimate:
+    """Rank correlation over the classes of their gain with their true spread of tempo."""
+
+    def correlation(videos, own, base):
+        gains = gain.class_accuracy(own - base, study.labels, len(study.class_names))
+        return statistics.rank_correlation(study.log_tempo_std, gains)
+
+    return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
+
+
+def distance_correlation(study: Study, row: str, **options: Any) -> statistics.Estimate:
+    """Rank correlation over the videos of their gain with how far their tempo is from the median.
+
+    Distance is |ln(period / median)|. Gains of a video are the share of seeds that hit it, minus
+    the baseline's.
+    """
+    distance = np.abs(np.log(study.periods / study.median_period))
+
+    def correlation(videos, own, base):
+        return statistics.rank_correlation(distance[videos], own - base)
+
+    return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
+
+
+def drops(study: Study, row: str) -> np.ndarray:
+    """Accuracy at each stride minus that at the trained one, of each seed: [S, strides]."""
+    top1 = study.curve[row].mean(axis=2)
+    return top1 - top1[:, study.strides == study.trained_stride]
+
+
+def mean_abs_drop(study: Study, row: str, **options: Any) -> statistics.Estimate:
+    """Mean |drop| over the strides that were not trained, of the mean over seeds."""
+    trained = study.strides == study.trained_stride
+
+    def mean(videos, hits):
+        top1 = hits.mean(axis=1)
+        return np.abs(top1[~trained] - top1[trained]).mean()
+
+    return resampled(study, mean, study.curve[row], **options)
+
+
+def validation(study: Study, row: str, mode: str = "main", **options: Any) -> tempo.Validation:
+    """Whether widths rank videos by their true period; widths are means over seeds."""
+    measured = study.widths[row][mode].mean(axis=0)
+    return tempo.validate(measured, study.periods, study.labels, len(study.class_names), **options)
+
+
+def control(study: Study, sharpness: float = 4.0, **options: Any) -> tempo.Validation:
+    """The same measurement where the curve is known to follow the motion.
+
+    Instead of a network's probabilities, `exp(sharpness * (cos(2 pi phase) - 1))` of every video's
+    true phase: one peak a cycle. What this misses is lost to the measurement and to the length of
+    the videos, not to the network.
+    """
+    cycles = np.arange(study.num_frames) / study.periods[:, None] + study.phases[:, None]
+    curves = np.exp(sharpness * (np.cos(2 * np.pi * cycles) - 1))
+    measured = np.array([tempo.fwhm(curve).frames for curve in curves])
+    return tempo.validate(measured, study.periods, study.labels, len(study.class_names), **options)
+
+
+def _class_accuracy(study: Study, hits: np.ndarray) -> np.ndarray:
+    return gain.class_accuracy(hits.mean(axis=0), study.labels, len(study.class_names))
+
+
+def class_accuracies(study: Study, row: str) -> np.ndarray:
+    """Accuracy of each class, [K], mean over seeds."""
+    return _class_accuracy(study, study.hits[row])
