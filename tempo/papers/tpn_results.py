@@ -54,6 +54,7 @@ class Table:
 
 
 _KINETICS = "10 clips x 3 crops of 256 px, mean of probabilities"
+_ZOO = "Kinetics: 10 clips, Something-Something: 2 clips, each x 3 crops of 256 px"
 _TWO = ("top1", "top5")
 
 TABLES: dict[str, Table] = {
@@ -128,8 +129,26 @@ TABLES: dict[str, Table] = {
         metrics=("top1",),
         configs=("tpn_k400",),
     ),
+    "leaderboard": Table(
+        title="Beside the tables: the leaderboard of Something-Something V2",
+        protocol="full resolution, 2 clips",
+        metrics=("top1",),
+        configs=("tpn_sthv2",),
+    ),
+    "zoo": Table(
+        title="Beside the tables: the model zoo of the TPN release",
+        protocol=_ZOO,
+        metrics=("top1",),
+        configs=("tpn_k400", "tpn_sthv1", "tpn_sthv2"),
+    ),
+    "mm": Table(
+        title="Beside the tables: the models of mmaction2",
+        protocol=_ZOO,
+        metrics=_TWO,
+        configs=("tpn_k400", "tpn_sthv1"),
+    ),
 }
-"""Tables 2 to 6 by the prefix of their rows' names."""
+"""Tables 2 to 6, and numbers beside them, by the prefix of their rows' names."""
 
 _QUOTED = "quoted by the paper from TSM, arXiv 1811.08383"
 _TICKS = "the tick marks of table 6b are not in the text: these components are inferred"
