@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tempo.errors import InputError
 from tempo.task import Task
 
 
@@ -36,11 +37,13 @@ def joint_hits(scores: Sequence[np.ndarray], labels: np.ndarray, k: int) -> np.n
 
     Args:
       scores: probabilities `[N,K_g]` of each group.
-      labels: class of each group within that group, `[N,G]`.
+      labels: class of each group within that group, `[N,G]`; a row with one below 0, which is not
+        known, is never a hit.
       k: at least 1.
     """
     found = np.zeros(len(labels), bool)
-    for row, own in enumerate(labels):
+    for row in np.flatnonzero((labels >= 0).all(axis=1)):
+        own = labels[row]
         combined = functools.reduce(np.multiply.outer, [group[row] for group in scores])
         best = combined[tuple(own)]
         found[row] = np.isfinite(best) and np.sum(~(combined < best)) <= k
@@ -111,13 +114,25 @@ def task_hits(task: Task, scores: np.ndarray, labels: np.ndarray, k: int) -> np.
 
 
 def _joint_accuracies(task: Task, scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Of all groups together (the action of a verb and a noun), then of each group."""
-    top1, top5 = (task_hits(task, scores, labels, k) for k in (1, 5))
+    """Of all groups together (the action of a verb and a noun), then of each group.
+
+    Each of the videos whose label is known (not -1); how many these are, if not all.
+    """
+    known = labels >= 0
+    whole = known.all(axis=1)
+    if not whole.any():
+        raise InputError("No video of the evaluated split has a label of every group.")
+    top1, top5 = (task_hits(task, scores[whole], labels[whole], k) for k in (1, 5))
     row = {
         "top1": float(top1.mean()),
         "top5": float(top5.mean()),
         "ci95": bootstrap_ci95(top1),
     }
-    for (name, part), own in zip(task.slices.items(), labels.T, strict=True):
-        row |= {f"{name}_top{k}": top_k(scores[:, part], own - part.start, k) for k in (1, 5)}
+    if not whole.all():
+        row["labelled_videos"] = int(whole.sum())
+    for (name, part), own, has in zip(task.slices.items(), labels.T, known.T, strict=True):
+        own, group = own[has] - part.start, scores[has, part]
+        row |= {f"{name}_top{k}": top_k(group, own, k) for k in (1, 5)}
+        if not has.all():
+            row[f"{name}_labelled_videos"] = int(has.sum())
     return row

@@ -1,7 +1,9 @@
 """Lists of classes in all their forms, names as rows, and left and right that change places."""
 
+import numpy as np
 import pytest
 
+from tempo.data import batches
 from tempo.data.readers import classes
 from tempo.errors import InputError
 
@@ -91,6 +93,11 @@ def test_classes_of_something_something_change_places(rows):
     assert {(k, m) for k, m in enumerate(labels) if k != m} == {
         pair for left, right in rows for pair in ((left, right), (right, left))
     }
+    # A mirrored clip of class 2 of V1 has label 4; mirrored twice, every clip has its own again.
+    own, mirror = np.arange(174, dtype=np.int32), np.asarray(labels, np.int32)
+    mirrored = batches.mirrored_labels(own, mirror)
+    assert [mirrored[left] for left, _ in rows] == [right for _, right in rows]
+    np.testing.assert_array_equal(batches.mirrored_labels(mirrored, mirror), own)
 
 
 def test_without_sides_there_is_no_map():
