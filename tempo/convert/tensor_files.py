@@ -25,7 +25,7 @@ WRAPPERS = (
     "model",
     "blobs",
 )  # where the weights are, if below the top
-MAX_PLAIN = 1_000_000  # items of metadata
+MAX_PLAIN, MAX_DEPTH = 200_000, 64  # items of metadata, one in the other
 OWN = "tempo"  # the entry of a safetensors file's metadata that `write` adds
 PLAIN = f"give numbers, texts, lists and dicts under other names than {', '.join(WRAPPERS)}"
 
@@ -49,8 +49,8 @@ class TensorFile:
         devices as their names. Tensors in there (an optimizer's) are left out.
       format: `torch zip`, `torch legacy`, `pickle` or `safetensors`.
       wrappers: the keys that lead to the tensors, such as ("state_dict",); () = they are on top.
-      dropped: `where/it/was (class)` of what skip_unknown left out, and of values among the
-        tensors that are none.
+      dropped: `where/it/was (class)` of what skip_unknown left out, and of what stands under a
+        wrapper among the tensors and is none.
     """
 
     tensors: dict[str, np.ndarray]
@@ -219,10 +219,10 @@ def _checkpoint(path: str, kind: str, value: Any, block: Callable) -> TensorFile
     for name in way:
         state = state[name]
     cache: dict[str, tuple[bytes, str]] = {}
-    tensors, dropped = {}, []
+    tensors, others = {}, {}
     for name, item in state.items():
         if not _is_tensor(item):
-            dropped.append(f"{'/'.join((*way, str(name)))} ({_kind(item)})")
+            others[name] = item
         elif not isinstance(name, str):
             raise InputError(
                 f"{path} has a tensor named {name!r:.40}, which is no text: {torch_files.REMEDY}."
@@ -231,9 +231,12 @@ def _checkpoint(path: str, kind: str, value: Any, block: Callable) -> TensorFile
             tensors[name] = _array(item, cache, block)
         else:
             tensors[name] = item.value if isinstance(item, Array) else np.asarray(item)
-    plain = _Plain(skip=state)
-    meta = plain.dict(value, "") if way else {}
-    return TensorFile(tensors, meta, kind, way, (*plain.dropped, *dropped))
+    plain = _Plain(skip=state if way else None)
+    meta = plain.dict(value if way else others, "")
+    if way:
+        where = "/".join(way)
+        plain.dropped += [f"{where}/{name} ({_kind(item)})" for name, item in others.items()]
+    return TensorFile(tensors, meta, kind, way, tuple(plain.dropped))
 
 
 def _kind(value: Any) -> str:
@@ -267,7 +270,7 @@ class _Plain:
     def dict(self, values: Mapping, where: str, depth: int = 0) -> dict:
         out = {}
         for key, value in values.items():
-            if value is self.skip or isinstance(value, Tensor | Array):
+            if isinstance(value, Tensor | Array) or (value is self.skip and value is not None):
                 continue
             try:
                 out[self.value(key, where, depth)] = self.value(value, f"{where}{key}/", depth + 1)
@@ -277,7 +280,8 @@ class _Plain:
 
     def value(self, value: Any, where: str, depth: int) -> Any:
         self.left -= 1
-        need(self.left > 0 and depth < 64, "metadata without end")
+        if self.left < 0 or depth > MAX_DEPTH:
+            raise _NotPlain("too much of it, or too deep")
         if isinstance(value, np.generic):  # first: a np.float64 is a float too
             return value.item()
         if isinstance(value, pickle_names.SCALARS):

@@ -6,6 +6,7 @@ In both, a tensor in the pickle refers to a storage by its key, and the storages
 import io
 import mmap
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -117,7 +118,8 @@ _STORAGE_OF = {d: name for name, d in pickle_names.STORAGES.items() if name != "
 
 
 def _plain(value: Any) -> bytes:
-    return pickle.dumps(value, 2)[2:-1]  # without the version before it and the stop behind it
+    # Without the version before it and the stop behind it, and with an empty memo if it can be.
+    return pickletools.optimize(pickle.dumps(value, 2))[2:-1]
 
 
 def _tensor(key: str, array: np.ndarray) -> bytes:
