@@ -155,8 +155,11 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
     """
     path = os.path.join(workdir, "config.json")
     if checkpoint.exists(workdir) and os.path.exists(path):
-        as_read = json.loads(json.dumps(config))  # JSON has lists where the config has tuples
-        old, new = _flatten(files.read_json(path)), _flatten(as_read)
+        # What a config does not say is as its default; JSON has lists where configs have tuples.
+        old, new = (
+            _flatten(json.loads(json.dumps({**recipe.SCALARS, **tree})))
+            for tree in (files.read_json(path), config)
+        )
         changed = sorted(
             key
             for key in old.keys() | new.keys()

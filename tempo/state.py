@@ -1,5 +1,7 @@
 """The training state: arrays only, so that it can be sharded, donated, saved and compared."""
 
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import flax
@@ -8,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from tempo import trees
 from tempo.types import Array
 
 
@@ -48,8 +51,9 @@ def create(
     video_shape: tuple[int, ...],
     *,
     ema: bool,
+    loaded: Mapping[str, Array] = types.MappingProxyType({}),
 ) -> TrainState:
-    """A fresh state; pure, so it can be traced by `eval_shape` or jitted with shardings.
+    """A state before its first step; pure, so it can be traced or jitted with shardings.
 
     Args:
       model: called as `model(video, train=False)`.
@@ -57,8 +61,10 @@ def create(
       key: random key of the initial values.
       video_shape: `[B,T,H,W,C]`; the batch and the resolution do not matter for the parameters.
       ema: whether to keep moving averages.
+      loaded: arrays by leaf name, such as `params/head/fc/bias`, in place of the initial values.
     """
-    variables = model.init(key, jnp.zeros(video_shape, jnp.float32), train=False)
+    variables = dict(model.init(key, jnp.zeros(video_shape, jnp.float32), train=False))
+    variables = trees.map_with_names(lambda name, leaf: loaded.get(name, leaf), variables)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),

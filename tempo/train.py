@@ -1,6 +1,6 @@
 """Training, from a config to checkpoints and results; reads top to bottom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from tempo import evaluate, experiment, optim, sharding
+from tempo import checkpoint, evaluate, experiment, init_from, optim, pretrained, recipe, sharding
 from tempo import state as states
 from tempo.checkpoint import Checkpoints
 from tempo.data import device_ops, pipeline, profile
@@ -34,7 +34,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     Args:
       config: see `tempo.recipe`.
       workdir: holds everything the run writes. If it holds a run of the same config that was cut
-        short, that run goes on from its newest checkpoint, bit for bit as if never cut.
+        short, that run goes on from its newest checkpoint, bit for bit as if never cut. Only a
+        run that begins reads `config.init_from`.
 
     Returns:
       The rows of `results.json`; empty if the run was told to stop before its end.
@@ -43,6 +44,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
       InputError: before any long work, for a config, dataset or workdir that cannot be used.
       NonFiniteError: the loss, its gradient or the state became NaN or infinite.
     """
+    # Weights that do not fit are found before the data are made; a run that goes on needs none.
+    weights = None if checkpoint.exists(workdir) else init_from.begin(recipe.from_config(config))
     exp = experiment.create(config)
     r = exp.recipe
     steps_per_epoch, total_steps = experiment.num_steps(exp)
@@ -54,11 +57,12 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     experiment.claim_workdir(workdir, exp.config)
 
     # The state is born sharded: its shapes are traced, then filled on the devices.
-    def init(key: Array) -> TrainState:
-        return states.create(exp.model, tx, key, (1, *exp.clip_shape), ema=r.loop.ema_decay > 0)
+    def init(key: Array, loaded: Mapping[str, Array]) -> TrainState:
+        shape, ema = (1, *exp.clip_shape), r.loop.ema_decay > 0
+        return states.create(exp.model, tx, key, shape, ema=ema, loaded=loaded)
 
     init_key = jax.random.key(r.seed)
-    shapes = jax.eval_shape(init, init_key)
+    shapes = jax.eval_shape(init, init_key, {})
     shardings = sharding.infer_shardings(shapes, exp.mesh, r.sharding_rules)
     step_fn = make_step(
         exp.model,
@@ -78,13 +82,15 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
         keep_latest=r.loop.keep_checkpoints,
         best_metric=evaluate.best_metric(evaluators),
     ) as checkpoints:
-        # 1. Go on with this workdir's run. 2. Start from scratch.
+        # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
         if checkpoints.latest_step is not None:
             _check_same_data(exp, checkpoints.load_info())
             state = checkpoints.restore(sharding.as_abstract(shapes, shardings))
             say(f"resumed at step {int(state.step)} of {total_steps}")
         else:
-            state = jax.jit(init, out_shardings=shardings)(init_key)
+            loaded = _load(weights, exp, sharding.as_abstract(shapes, shardings)) if weights else {}
+            state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
+            del loaded
         try:
             state, rows = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
         except NonFiniteError as e:
@@ -97,6 +103,18 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     if step < total_steps:
         return []
     return evaluate.finish(evaluators, state.eval_variables(), step, workdir, done=rows)
+
+
+def _load(
+    weights: init_from.Weights, exp: Experiment, abstract_state: TrainState
+) -> dict[str, Array]:
+    """What the run takes of other weights, by leaf name; says what that is."""
+    variables = {"params": abstract_state.params, "batch_stats": abstract_state.batch_stats}
+    classes = init_from.Classes(exp.records.num_classes, exp.records.class_names)
+    plan = weights.plan(variables, classes)
+    say(weights.report(plan))
+    pretrained.warn_of_normalization(weights.path, weights.info, exp.recipe.input.device_ops)
+    return weights.load(plan, variables)
 
 
 def _check_same_data(exp: Experiment, info: dict[str, Any]) -> None:

@@ -1,0 +1,264 @@
+"""Starting a run from other weights: which leaves are taken, inflated, replaced or left fresh.
+
+`plan` decides from names and shapes alone, so that what does not fit is found before any data are
+read; `begin` opens the weights that a config names, and `load` puts them on the devices.
+
+| part            | what becomes of it                                                             |
+|-----------------|--------------------------------------------------------------------------------|
+| backbone        | taken whole, 2-D kernels inflated; it is an error if that cannot be            |
+| neck            | taken whole if every leaf fits, else fresh                                     |
+| auxiliary heads | their convolutions as the neck, their classifiers as the head                  |
+| head            | taken if the classes are the same and it reads the same features, else fresh   |
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from tempo import checkpoint, models, pretrained, trees
+from tempo import recipe as recipes
+from tempo.convert import inflate
+from tempo.errors import InputError, lookup
+from tempo.types import Array
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+"""Shapes by leaf name, such as `params/head/fc/bias`."""
+
+# First match counts. What follows the collection, `params` or `batch_stats`, in a leaf's name.
+_PARTS = (
+    ("aux classifiers", r"^\w+/neck/aux_head_\d+/head/"),
+    ("aux heads", r"^\w+/neck/aux_head_\d+/"),
+    ("neck", r"^\w+/neck/"),
+    ("head", r"^\w+/head/"),
+    ("backbone", r"^"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """What is known of the classes that a head scores.
+
+    Attributes:
+      count: how many.
+      names: in order; empty if unknown.
+    """
+
+    count: int
+    names: Sequence[str] = ()
+
+    def difference(self, here: "Classes") -> str:
+        """In words, what keeps a head for these classes from scoring those of `here`; "" if none.
+
+        Weights that do not name their classes are taken to have the same ones if as many.
+        """
+        if self.count != here.count:
+            return f"{self.count} classes there, {here.count} here"
+        if not self.names or not here.names or list(self.names) == list(here.names):
+            return ""
+        if sorted(self.names) == sorted(here.names):
+            return "the same classes there in another order"
+        pairs = zip(self.names, here.names, strict=True)
+        theirs, ours = next((a, b) for a, b in pairs if a != b)
+        return f"other classes there ({theirs!r} where {ours!r} is here)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Where every leaf of a model comes from.
+
+    Attributes:
+      taken: leaves that come from the weights; each has the same name in both.
+      inflated: those of them whose kernels gain an extent in time.
+      report: the same in words, one line per part of the model.
+    """
+
+    taken: frozenset[str]
+    inflated: frozenset[str]
+    report: tuple[str, ...]
+
+
+def plan(there: Shapes, here: Shapes, classes_there: Classes, classes_here: Classes) -> Plan:
+    """Which leaves of the weights `there` the model `here` starts from.
+
+    Raises:
+      InputError: a leaf of the backbone is missing on one side or has another shape.
+    """
+    theirs, ours = _by_part(there), _by_part(here)
+    _check_backbone(theirs["backbone"], ours["backbone"])
+    reasons = {part: _misfit(theirs[part], ours[part]) for part in ours}
+    difference = classes_there.difference(classes_here)
+    reads_other = reasons["neck"] or (theirs["neck"] and not ours["neck"] and "no neck here")
+    reasons["head"] = difference or (reads_other and "it reads other features") or reasons["head"]
+    aux = difference or (reasons["aux heads"] and "its convolution is fresh")
+    reasons["aux classifiers"] = aux or reasons["aux classifiers"]
+    taken = [name for part, leaves in ours.items() if not reasons[part] for name in leaves]
+    inflated = [name for name in taken if there[name] != here[name]]
+    report = []
+    for part in ("backbone", "neck", "aux heads", "aux classifiers", "head"):
+        report += _describe(part, theirs[part], ours[part], reasons[part], inflated)
+    return Plan(frozenset(taken), frozenset(inflated), tuple(report))
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights that a run may start from; no array is read yet.
+
+    Attributes:
+      path: a step folder.
+      info: what is stored beside the arrays.
+      shapes: of `{"params", "batch_stats"}`.
+      method: row of `tempo.convert.inflate.INFLATIONS`.
+    """
+
+    path: str
+    info: Mapping[str, Any]
+    shapes: Mapping[str, Any]
+    method: str
+
+    def plan(self, variables: Any, classes: Classes) -> Plan:
+        """What a model takes of these weights.
+
+        Args:
+          variables: `{"params", "batch_stats"}` of arrays or shapes.
+          classes: that the model scores.
+
+        Raises:
+          InputError: they are of another backbone.
+        """
+        own = Classes(self.info["num_classes"], self.info["class_names"])
+        try:
+            return plan(_shapes(self.shapes), _shapes(variables), own, classes)
+        except InputError as e:
+            raise InputError(f"config.init_from: the weights in {self.path!r} {e}") from None
+
+    def load(self, plan: Plan, abstract_variables: Any) -> dict[str, Array]:
+        """The arrays that a plan takes, by leaf name, on the devices of their shardings.
+
+        Args:
+          plan: of `plan`.
+          abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct`s with shardings.
+        """
+        stored = checkpoint.load_variables(self.path, self.shapes)
+        values = dict(zip(trees.leaf_names(stored), jax.tree.leaves(stored), strict=True))
+        loaded = {}
+
+        def place(name: str, target: jax.ShapeDtypeStruct) -> None:
+            if name not in plan.taken:
+                return
+            value = values[name]
+            if name in plan.inflated:
+                value = inflate.inflate_kernel(value, target.shape[0], self.method)
+            value = np.asarray(value, target.dtype)
+            loaded[name] = jax.make_array_from_callback(
+                target.shape, target.sharding, lambda index: value[index]
+            )
+
+        trees.map_with_names(place, abstract_variables)
+        return loaded
+
+    def report(self, plan: Plan) -> str:
+        """The lines for the log."""
+        origin = self.info.get("source", {})
+        origin = origin.get("source", "") if isinstance(origin, Mapping) else origin
+        known = origin or self.info.get("dataset", "")
+        about = f"step {self.info['step']}" + (f", {known}" if known else "")
+        return "\n".join([f"init      from {self.path} ({about})"] + [
+            f"          {line}" for line in plan.report
+        ])  # fmt: skip
+
+
+def begin(recipe: recipes.Recipe) -> Weights | None:
+    """The weights that a config names, checked against its backbone; None if it names none.
+
+    Raises:
+      InputError: no checkpoint there, a damaged one, or one of another backbone.
+    """
+    method = recipe.init_inflate
+    lookup(inflate.INFLATIONS, method, "config.init_inflate")
+    if not recipe.init_from:
+        return None
+    path = checkpoint.find(str(recipe.init_from))
+    weights = Weights(path, pretrained.load_info(path), checkpoint.variable_shapes(path), method)
+    size = recipe.input.size_px
+    # The number of classes is known when the data are: till then any will do.
+    model = models.create(2, **recipe.model)
+    shapes = pretrained.variable_shapes(model, (recipe.clip.num_frames, size, size, 3))
+    weights.plan(shapes, Classes(2))
+    return weights
+
+
+def _shapes(tree: Any) -> dict[str, Shape]:
+    leaves = jax.tree.leaves(tree)
+    return {n: tuple(x.shape) for n, x in zip(trees.leaf_names(tree), leaves, strict=True)}
+
+
+def _by_part(leaves: Shapes) -> dict[str, dict[str, Shape]]:
+    parts: dict[str, dict[str, Shape]] = {part: {} for part, _ in _PARTS}
+    for name, shape in leaves.items():
+        part = next(part for part, pattern in _PARTS if re.match(pattern, name))
+        parts[part][name] = shape
+    return parts
+
+
+def _fits(there: Shape | None, here: Shape) -> bool:
+    """Whether a leaf can be taken: of the same shape, or a 2-D kernel for a 3-D one."""
+    if there is None or there == here:
+        return there is not None
+    return len(there) == len(here) == 5 and there[0] == 1 and there[1:] == here[1:]
+
+
+def _misfit(there: Shapes, here: Shapes) -> str:
+    """Why a part cannot be taken whole; "" if it can."""
+    bad = [name for name, shape in here.items() if not _fits(there.get(name), shape)]
+    if not bad:
+        return ""
+    if not there:
+        return "the weights have none"
+    return f"the weights have another ({_compare(there, here, bad[0])})"
+
+
+def _check_backbone(there: Shapes, here: Shapes) -> None:
+    bad = [name for name, shape in here.items() if not _fits(there.get(name), shape)]
+    # Statistics of norms that the model keeps no statistics of are no sign of another network.
+    bad += [name for name in there if name not in here and name.startswith("params/")]
+    if bad:
+        some = "; ".join(_compare(there, here, name) for name in bad[:4])
+        more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
+        raise InputError(
+            f"are of another backbone: {some}{more}. Give weights of the same depth and width, or "
+            "the config's model those of the weights."
+        )
+
+
+def _compare(there: Shapes, here: Shapes, name: str) -> str:
+    if name not in here:
+        return f"{name} is only in the weights"
+    if name not in there:
+        return f"{name} is only in the model"
+    return f"{name} is {list(there[name])} in the weights, {list(here[name])} in the model"
+
+
+def _describe(
+    part: str, there: Shapes, here: Shapes, reason: str, inflated: Sequence[str]
+) -> list[str]:
+    """Lines about one part: what it is made of, and what of the weights is not used."""
+    lines = []
+    if here and reason:
+        lines.append(f"{part}: {_leaves(len(here))} fresh: {reason}")
+    elif here:
+        count = sum(name in here for name in inflated)
+        how = f", {count} of them inflated" if count else ""
+        lines.append(f"{part}: {_leaves(len(here))} taken{how}")
+    unused = [name for name in there if name not in here]
+    if unused and not reason:
+        lines.append(f"{part}: {_leaves(len(unused))} of the weights left over")
+    return lines
+
+
+def _leaves(count: int) -> str:
+    return "1 leaf" if count == 1 else f"{count} leaves"
