@@ -6,8 +6,8 @@
     python -m experiments.tempo_robustness.sweep figures
 
 `train` starts the training command of every network and seed that has not finished; `evaluate`
-measures all that have, and puts what it found into `results.jsonl` beside this file, in place of
-what stood there of the same network and seed. `table` and `figures` need that file alone.
+measures those that have and are not yet in `results.jsonl` beside this file, and records them there
+(`--again` measures and replaces all). `table` and `figures` need that file alone.
 """
 
 import argparse
@@ -89,7 +89,11 @@ def evaluate(runs: str, rows: Sequence[str], seeds: Sequence[int], results: path
             f"{runs!r} holds no finished run; first: "
             "python -m experiments.tempo_robustness.sweep train"
         )
+    done = set() if is_again else {(row["row"], row.get("seed")) for row in recorded(results)}
     for row, seed in finished:
+        if (row, seed) in done:
+            print(f"{run_folder(runs, row, seed)} is recorded")
+            continue
         command = evaluation_command(runs, row, seed)
         start = time.perf_counter()
         subprocess.run([sys.executable, *command], check=True)
@@ -224,6 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         running.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="with commas")
         running.add_argument("--rows", default=",".join(config.ROWS), help="with commas")
         running.add_argument("--runs", default=RUNS, help="folder of the runs")
+        if name == "evaluate":
+            running.add_argument("--again", action="store_true", help="also what is recorded")
     commands.add_parser("table")
     commands.add_parser("figures")
     args = parser.parse_args(argv)
@@ -236,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.command == "train":
                 train(args.runs, rows, seeds)
             else:
-                evaluate(args.runs, rows, seeds, RESULTS)
+                evaluate(args.runs, rows, seeds, RESULTS, is_again=args.again)
         elif args.command == "table":
             from experiments.tempo_robustness import tables
 

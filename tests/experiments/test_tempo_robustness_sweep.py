@@ -122,15 +122,17 @@ def test_training_skips_finished_runs(tmp_path, monkeypatch):
 
 
 def test_evaluation_records_finished_runs_in_place_of_older_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep.subprocess, "run", lambda command, check: None)
+    started = []
+    monkeypatch.setattr(sweep.subprocess, "run", lambda command, check: started.append(command))
     monkeypatch.setattr(sweep.report, "environment", lambda: {"command": "", "commit": "abc"})
     path = tmp_path / "results.jsonl"
     with pytest.raises(InputError, match="holds no finished run; first: python -m experiments"):
         sweep.evaluate(str(tmp_path), ["tsn"], [0], path)
     write_run(tmp_path / "tsn_seed0", (1, 1, 1), with_frames=True)
     write_run(tmp_path / "slowonly_seed0", (1, 1, 1))
-    for _ in range(2):
-        sweep.evaluate(str(tmp_path), ["tsn", "slowonly"], [0, 1], path)
+    for is_again in (False, False, True):
+        sweep.evaluate(str(tmp_path), ["tsn", "slowonly"], [0, 1], path, is_again=is_again)
+    assert len(started) == 4  # the second call found both recorded
     truth, slowonly, tsn = sweep.recorded(path)
     assert (truth["row"], slowonly["row"], tsn["row"]) == ("videos", "slowonly", "tsn")
     assert slowonly["command"].startswith("python -m tempo.main --mode eval --config")
