@@ -75,11 +75,25 @@ def train(runs: str, rows: Sequence[str], seeds: Sequence[int]) -> None:
             subprocess.run([sys.executable, *training_command(runs, row, seed)], check=True)
 
 
-def evaluate(runs: str, rows: Sequence[str], seeds: Sequence[int], results: pathlib.Path) -> None:
-    """Measures every finished run and records it.
+def evaluate(
+    runs: str,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    results: pathlib.Path,
+    *,
+    is_again: bool = False,
+) -> None:
+    """Measures finished runs and records them.
+
+    Args:
+      runs: folder of the runs.
+      rows: to be measured.
+      seeds: to be measured.
+      results: the file of records.
+      is_again: measure those that are recorded too.
 
     Raises:
-      InputError: there is none.
+      InputError: none has finished.
     """
     finished = [
         (row, seed) for seed in seeds for row in rows if is_finished(run_folder(runs, row, seed))
