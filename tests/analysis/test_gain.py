@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tempo.analysis import gain
+from tempo.data import sampling
 from tempo.errors import InputError
+from tempo.types import ClipSpec
 
 
 def test_class_accuracy():
@@ -64,6 +66,37 @@ def test_drops_are_counted_from_the_trained_stride():
     assert (found.drop_high[[0, 2, 3]] < 0).all()
     assert found.mean_abs_drop.value == pytest.approx(-found.drop[[0, 2, 3]].mean())
     assert found.mean_abs_drop.low < found.mean_abs_drop.value < found.mean_abs_drop.high
+
+
+def test_accuracy_of_speed_falls_on_both_sides_of_the_trained_stride():
+    # Sixty videos of 80 frames; the label is the speed of a phase: slow, middle or fast. A clip's
+    # class is that whose phase per frame, at the trained stride, is nearest.
+    rng = np.random.default_rng(0)
+    speeds = np.array([1 / 96, 1 / 48, 1 / 24])  # cycles per stored frame
+    labels = np.arange(60) % 3
+    videos = [
+        np.exp(2j * np.pi * (rng.uniform() + speeds[c] * rng.uniform(0.85, 1.15) * np.arange(80)))
+        for c in labels
+    ]
+    strides = np.arange(2, 17, 2)
+    correct = np.zeros((len(strides), 60), bool)
+    for s, stride in enumerate(strides):
+        clip = ClipSpec(num_frames=8, stride=int(stride))
+        ((*_, last),) = indices = sampling.eval_indices(80, clip)
+        assert np.diff(indices[0])[0] == stride and last < 80
+        if stride > 11:  # longer than the video: the last frame that fits is held
+            assert (np.diff(indices[0]) == 0).any()
+        for i, video in enumerate(videos):
+            shown = video[indices[0]]
+            steps = np.angle(shown[1:] / shown[:-1]) / (2 * np.pi)
+            seen = np.abs(steps[np.diff(indices[0]) > 0].mean() / 8)
+            correct[s, i] = np.abs(np.log(speeds / seen)).argmin() == labels[i]
+    found = gain.robustness(correct, strides, 8, num_resamples=50)
+    assert found.top1[found.strides == 8] == 1.0
+    assert (np.diff(found.top1[found.strides <= 8]) >= 0).all()
+    assert (np.diff(found.top1[found.strides >= 8]) <= 0).all()
+    assert found.drop[0] < -0.3 and found.drop[-1] < -0.3
+    assert found.drop[found.strides == 8] == 0.0
 
 
 def test_gains_count_as_much_as_drops():
