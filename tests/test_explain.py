@@ -178,3 +178,28 @@ def test_the_command(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "config.py"]
     done = tiny.run("--explain-sampling")
     assert done.returncode == 2 and done.stderr.startswith("error: --config is missing")
+
+
+def test_other_kinds_of_evaluators_are_drawn_too():
+    view = {"short_side_px": 36, "size_px": 32}
+    text = text_of(
+        clip={"num_frames": 4, "stride": 8},
+        eval={
+            "frames": {"kind": "per_frame", "frames_per_s": 0.5, **view},
+            "tempo": {"kind": "tempo_robustness", "strides": (4, 16), "num_clips": 2, **view},
+            "time": {"kind": "use_of_time", **view},
+        },
+    )
+    assert "frames: per_frame, frames at 0.5 per second, each on its own, of split 'test'" in text
+    assert numbers_below(text, "frames") == [[0, 50, 100, 150, 200]]
+    expected = [
+        frames.tolist()
+        for stride in (4, 8, 16)
+        for frames in sampling.eval_indices(250, ClipSpec(num_frames=4, stride=stride), 2)
+    ]
+    assert "tempo: tempo_robustness, 2 clips (linspace) x 1 crop = 2 views" in text
+    assert numbers_below(text, "tempo") == expected
+    part = text.split("tempo: ")[1].split("time: ")[0]
+    assert re.findall(r"^stride \d+", part, re.M) == ["stride 4", "stride 8", "stride 16"]
+    clip = ClipSpec(num_frames=4, stride=8)
+    assert numbers_below(text, "time") == sampling.eval_indices(250, clip).tolist()

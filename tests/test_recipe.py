@@ -8,6 +8,7 @@ import pytest
 import tempo
 from tempo import recipe
 from tempo.errors import InputError
+from tempo.evaluators import KINDS, multi_view, per_frame, tempo_robustness, use_of_time
 
 CONFIGS = pathlib.Path(tempo.__file__).parent.parent / "configs"
 
@@ -35,6 +36,7 @@ def test_defaults_come_from_the_callees():
     assert r.clip.stride == 1
     assert r.loop.accumulate_steps == 1
     assert r.eval["single"].view.num_clips == 2
+    assert r.eval["single"].kind == multi_view.MultiView()
     assert r.optim == {}
 
 
@@ -83,3 +85,87 @@ def test_every_config_in_the_tree_is_valid(path):
     spec.loader.exec_module(module)
     assert module.__doc__ and "python -m tempo" in module.__doc__
     recipe.from_config(module.get_config(""))
+
+
+def evaluators(**eval_section):
+    return recipe.from_config(MINIMAL | {"eval": eval_section}).eval
+
+
+def test_kinds_of_evaluators_take_their_own_keys():
+    made = evaluators(
+        a={"kind": "multi_view", "save_views": True, "save_embedding": True},
+        b={"kind": "tempo_robustness", "strides": [2, 4], "num_clips": 3, "every_epochs": 1.0},
+        c={"kind": "per_frame", "frames_per_s": 2.5, "size_px": 112, "batch_size": 16},
+        d={"kind": "use_of_time", "shuffle_seed": 3, "crop": "three", "split": "val"},
+    )
+    assert made["a"].kind == multi_view.MultiView(save_views=True, save_embedding=True)
+    assert made["b"].kind == tempo_robustness.TempoRobustness(strides=(2, 4))
+    assert made["b"].view.num_clips == 3 and made["b"].every_epochs == 1.0
+    assert made["c"].kind == per_frame.PerFrame(frames_per_s=2.5)
+    assert made["c"].view.size_px == 112 and made["c"].batch_size == 16
+    assert made["d"].kind == use_of_time.UseOfTime(shuffle_seed=3)
+    assert made["d"].view.crop == "three" and made["d"].split == "val"
+    assert [made[name].kind.name for name in "abcd"] == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    "section, message",
+    [
+        ({"kind": "per_fram"}, "config.eval.x.kind.*'per_fram'. Did you mean 'per_frame'"),
+        ({"strides": (2,)}, "x.strides is not used by kind 'multi_view', but by tempo_robustness"),
+        (
+            {"kind": "per_frame", "num_clips": 2},
+            "x.num_clips is not used by kind 'per_frame', but by multi_view, tempo_robustness",
+        ),
+        ({"kind": "per_frame", "views": "center"}, "x.views is not used by kind 'per_frame'"),
+        ({"kind": "use_of_time", "save_views": True}, "x.save_views is not used by"),
+        ({"kind": "use_of_time", "shuffle_sed": 1}, "Did you mean 'shuffle_seed'"),
+        ({"kind": "tempo_robustness", "strides": (0,)}, "whole numbers from 1; got 0"),
+        ({"views": "k400_10x3"}, "Unknown view set 'k400_10x3'. Did you mean 'k400_10x3_"),
+    ],
+)
+def test_keys_that_a_kind_does_not_use_are_refused(section, message):
+    with pytest.raises(InputError, match=message):
+        evaluators(x=section)
+
+
+def test_named_views_can_be_changed_in_part():
+    made = evaluators(x={"views": "k400_10x3_ticks", "num_clips": 4}, y={"views": "ten_crop"})
+    view = made["x"].view
+    assert (view.num_clips, view.clip_starts, view.crop, view.size_px) == (4, "ticks", "three", 256)
+    assert (made["y"].view.num_views, made["y"].view.size_px) == (10, 224)
+
+
+def test_named_evaluators_replace_those_of_the_config():
+    there = {
+        "b": {"num_clips": 2},
+        "a": {"crop": "full", "short_side_px": 128, "split": "val", "num_clips": 3},
+        "use_of_time": {"kind": "use_of_time", "num_clips": 5},
+    }
+    config = recipe.with_evaluators(
+        ml_collections.ConfigDict(MINIMAL | {"eval": there}),
+        ["b", "per_frame", "tempo_robustness", "use_of_time"],
+    )
+    made = recipe.from_config(config).eval
+    assert list(made) == ["b", "per_frame", "tempo_robustness", "use_of_time"]
+    assert made["b"].view.num_clips == 2
+    # As the config has it, where it has it; else one centre crop like that of its first evaluator.
+    assert made["use_of_time"].view.num_clips == 5
+    for name in ("per_frame", "tempo_robustness"):
+        assert made[name].kind.name == name and made[name].split == "val"
+        view = made[name].view
+        assert (view.num_views, view.crop, view.size_px, view.short_side_px) == (
+            1, "center", 128, 128,
+        )  # fmt: skip
+    bare = {k: v for k, v in MINIMAL.items() if k != "eval"}
+    made = recipe.from_config(recipe.with_evaluators(bare, ["multi_view"])).eval
+    assert made["multi_view"].view.size_px == 224 and made["multi_view"].split == "test"
+
+
+def test_evaluators_that_are_neither_there_nor_a_kind():
+    with pytest.raises(InputError, match="Unknown evaluator 'singel'.*Did you mean 'single'"):
+        recipe.with_evaluators(MINIMAL, ["singel"])
+    with pytest.raises(InputError, match="Did you mean 'per_frame'"):
+        recipe.with_evaluators(MINIMAL, ["single", "perframe"])
+    with pytest.raises(InputError, match="No evaluator is named"):
+        recipe.with_evaluators(MINIMAL, [])

@@ -104,13 +104,6 @@ def test_weights_that_diverged_are_no_result(records, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_due_by_epochs_and_at_the_end(records, tmp_path):
-    periodic = evaluator(records, tmp_path)
-    periodic._every_epochs = 2.0
-    assert [s for s in range(1, 15) if periodic.is_due(s, 3, 14)] == [6, 12, 14]
-    assert not evaluator(records, tmp_path).is_due(14, 3, 14)
-
-
 def test_a_mirrored_view_is_scored_for_the_class_that_the_video_was_of(records, tmp_path):
     _, plain = scores(records, tmp_path, crop="ten")
     swapped = np.array([1, 0, 2, 3, 4, 6, 5], np.int32)

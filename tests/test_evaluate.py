@@ -1,0 +1,112 @@
+"""What training and evaluation share: the best metric, the table, which networks see one frame."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tempo import evaluate, models
+from tempo.evaluators.evaluator import Evaluator
+from tempo.evaluators.multi_view import MultiView
+from tempo.evaluators.tempo_robustness import TempoRobustness
+
+ROW = {"num_videos": 11, "protocol": "as it is"}
+
+
+def evaluator(name, kind, every_epochs, label_kind="single"):
+    scorer = types.SimpleNamespace(
+        task=types.SimpleNamespace(kind=label_kind),
+        clip=types.SimpleNamespace(sampling="dense", stride=3),
+    )
+    return Evaluator(name, kind, scorer, every_epochs=every_epochs)
+
+
+def test_due_by_epochs_and_at_the_end():
+    periodic = evaluator("x", MultiView(), 2.0)
+    assert [s for s in range(1, 15) if periodic.is_due(s, 3, 14)] == [6, 12, 14]
+    assert not evaluator("x", MultiView(), 0.0).is_due(14, 3, 14)
+
+
+def test_the_best_checkpoint_is_that_of_a_multi_view_evaluator():
+    tempo, late = evaluator("a", TempoRobustness(), 1.0), evaluator("b", MultiView(), 0.0)
+    views = evaluator("c", MultiView(), 2.0)
+    assert evaluate.best_metric([tempo, late, views]) == "c/top1"
+    assert evaluate.best_metric([tempo, late]) == ""
+    assert evaluate.best_metric([evaluator("m", MultiView(), 1.0, "multi")]) == (
+        "m/mean_average_precision"
+    )
+
+
+def test_the_table_prints_what_each_kind_found():
+    top = {"top1": 0.5, "top5": 0.75}
+    rows = [
+        {"name": "views", **ROW, **top, "mean_class": 0.4, "ci95": [0.4, 0.6]},
+        {"name": "tags", **ROW, "mean_average_precision": 0.1234},
+        {"name": "pairs", **ROW, **top, "ci95": [0.4, 0.6], "verb_top1": 0.6, "verb_top5": 0.9},
+        {
+            "name": "tempo", **ROW, **top, "ci95": [0.4, 0.6], "trained_stride": 8,
+            "curve": [
+                {"stride": 2, "top1": 0.25, "top5": 0.6, "drop": -0.25},
+                {"stride": 8, **top, "drop": 0.0},
+            ],
+            "mean_abs_drop": 0.25,
+        },
+        {"name": "frames", **ROW, "top1": 0.3, "num_frames": 99},
+        {"name": "order", **ROW, **top, "variants": {"normal": 0.5, "reversed": 0.125}},
+    ]  # fmt: skip
+    lines = [line.split() for line in evaluate.table(rows).splitlines()]
+    told = ["11:", "as", "it", "is"]
+    assert lines[1:] == [
+        ["views", "0.500", "0.400", "to", "0.600", "0.750", "0.400", *told],
+        ["tags", "mAP", "0.1234", *told],
+        ["pairs", "0.500", "0.400", "to", "0.600", "0.750", *told],
+        ["verb", "0.600", "0.900"],
+        ["tempo", "0.500", "0.400", "to", "0.600", "0.750", *told],
+        ["stride", "2", "0.250", "-0.250", "0.600"],
+        ["stride", "8", "0.500", "trained", "0.750"],
+        ["mean", "|drop|", "0.250"],
+        ["frames", "0.300", *told],
+        ["order", "0.500", "0.750", *told],
+        ["normal", "0.500"],
+        ["reversed", "0.125"],
+    ]
+
+
+SMALL = {"depths": (1, 1, 1, 1), "width": 4}
+
+
+@pytest.mark.parametrize(
+    "expected, model",
+    [
+        (True, {"backbone": {"variant": "c2d_r18", **SMALL}}),
+        (False, {"backbone": {"variant": "c2d_r18", "temporal": "tsm", "shift_div": 4, **SMALL}}),
+        (False, {"backbone": {"variant": "slowonly_r18", **SMALL}}),
+        (False, {"backbone": {"variant": "c2d_r18", "kernels_t": (1, 1, (1, 3), 1), **SMALL}}),
+        (False, {"backbone": {"variant": "c2d_r18", "stem_kernel_t": 3, **SMALL}}),
+        (False, {"backbone": {"variant": "c2d_r18", "pool2_stride_t": 2, **SMALL}}),
+        (
+            False,
+            {
+                "backbone": {"variant": "c2d_r18", **SMALL},
+                "neck": {"name": "tpn", "alphas": "equal", "groups": 2},
+            },
+        ),
+    ],
+)
+def test_networks_that_score_frames_on_their_own(expected, model):
+    net = models.create(3, **model)
+    assert evaluate.is_per_frame(net) == expected
+    if expected:
+        video = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 32, 32, 3)), jnp.float32)
+        variables = net.init(jax.random.key(0), video, train=False)
+        both = [net.apply(variables, v, train=False)["logits"] for v in (video, video[:, 1:2])]
+        copies = net.apply(variables, jnp.repeat(video[:, 1:2], 3, axis=1), train=False)["logits"]
+        np.testing.assert_allclose(copies, both[1], atol=1e-5)
+        assert np.abs(both[0] - both[1]).max() > 1e-3
+
+
+def test_presets_that_score_frames_on_their_own():
+    alone = [n for n in models.list_models() if evaluate.is_per_frame(models.create(2, name=n))]
+    assert alone == ["tsn_r101", "tsn_r18", "tsn_r34", "tsn_r50"]
