@@ -92,7 +92,7 @@ def read(path: str, *, skip_unknown: bool = False) -> TensorFile:
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(f"Cannot read {path}: {error.strerror}. Give a file.") from None
     except DAMAGE as error:
-        what = " ".join(str(error).split())[:200] or type(error).__name__
+        what = _shown(" ".join(str(error).split()) or type(error).__name__)
         raise InputError(f"{path} is damaged or cut short ({what}): fetch it again.") from error
 
 
@@ -235,8 +235,15 @@ def _checkpoint(path: str, kind: str, value: Any, block: Callable) -> TensorFile
     meta = plain.dict(value if way else others, "")
     if way:
         where = "/".join(way)
-        plain.dropped += [f"{where}/{name} ({_kind(item)})" for name, item in others.items()]
+        plain.dropped += [
+            _shown(f"{where}/{name} ({_kind(item)})") for name, item in others.items()
+        ]
     return TensorFile(tensors, meta, kind, way, tuple(plain.dropped))
+
+
+def _shown(text: Any) -> str:
+    text = str(text)[:200]  # of a file that may hold anything, to be printed in a terminal
+    return text if text.isprintable() else ascii(text)
 
 
 def _kind(value: Any) -> str:
@@ -275,7 +282,7 @@ class _Plain:
             try:
                 out[self.value(key, where, depth)] = self.value(value, f"{where}{key}/", depth + 1)
             except _NotPlain as error:
-                self.dropped.append(f"{where}{key} ({error})")
+                self.dropped.append(_shown(f"{where}{key} ({error})"))
         return out
 
     def value(self, value: Any, where: str, depth: int) -> Any:

@@ -147,6 +147,13 @@ def test_metadata_is_plain_or_left_out(tmp_path):
     assert read.dropped == (f"meta/hook {token}", f"hub {token}", "state_dict/note (str)")
 
 
+def test_what_is_left_out_is_printable(tmp_path):
+    value = {"state_dict": {"w": np.ones(1), "\x1b[2J\n": "x"}}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+    (line,) = tensor_files.read(tmp_path / "a.pkl").dropped
+    assert "x1b[2J" in line and line.isprintable()
+
+
 def test_metadata_that_holds_itself_is_left_out(tmp_path):
     loop, wide = {"epoch": 1}, [0]
     loop["loop"] = loop
