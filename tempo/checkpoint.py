@@ -231,6 +231,7 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
     Raises:
       InputError: something else than weights is at `path`: other files, or a run's checkpoint.
     """
+    json.dumps(info)  # found here, what JSON cannot hold costs nothing
     path = os.path.abspath(path)
     check_replaceable(path)
     state = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
@@ -245,7 +246,12 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
             writer.save(new, args=items)
         if os.path.isdir(path):
             os.rename(path, old)
-        os.rename(new, path)
+        try:
+            os.rename(new, path)
+        except BaseException:
+            if os.path.isdir(old):
+                os.rename(old, path)
+            raise
 
 
 def check_replaceable(path: str) -> None:

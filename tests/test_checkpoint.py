@@ -143,3 +143,92 @@ def test_another_architecture_is_refused_by_leaf(tmp_path):
 def test_leaf_names_do_not_depend_on_the_kind_of_node():
     names = trees.leaf_names(make_state(0))
     assert "params/head/kernel" in names and "step" in names
+
+
+WEIGHTS = {
+    "params": {"head": {"kernel": np.arange(8, dtype=np.float32).reshape(2, 4)}},
+    "batch_stats": {"norm": {"mean": np.full(2, 3, np.float32)}},
+}
+
+
+def test_weights_without_a_run_are_a_step_folder(tmp_path):
+    path = tmp_path / "deep" / "weights"
+    checkpoint.save_variables(path, WEIGHTS, {"step": 0, "classes": ["a"]})
+    assert checkpoint.find(path) == str(path)
+    assert checkpoint.load_info(path) == {"step": 0, "classes": ["a"]}
+    jax.tree.map(np.testing.assert_array_equal, checkpoint.load_arrays(path), WEIGHTS)
+    shapes = checkpoint.variable_shapes(path)
+    assert shapes["params"]["head"]["kernel"].shape == (2, 4)
+    # Numpy where no sharding is asked for, arrays on the devices where one is.
+    read = checkpoint.load_variables(path, shapes)
+    jax.tree.map(np.testing.assert_array_equal, read, WEIGHTS)
+    assert isinstance(read["params"]["head"]["kernel"], np.ndarray)
+    read = checkpoint.load_variables(path, abstract(WEIGHTS))
+    assert len(read["params"]["head"]["kernel"].sharding.device_set) == 4
+    assert os.listdir(path.parent) == ["weights"]
+
+
+def test_weights_of_a_model_without_statistics(tmp_path):
+    checkpoint.save_variables(tmp_path / "x", {"params": WEIGHTS["params"]}, {})
+    shapes = checkpoint.variable_shapes(tmp_path / "x")
+    assert shapes["batch_stats"] == {}
+    assert checkpoint.load_variables(tmp_path / "x", shapes)["batch_stats"] == {}
+
+
+def test_shapes_are_those_of_the_moving_averages(tmp_path):
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, make_state(5, ema=True), {})
+    path = checkpoint.find(tmp_path)
+    shapes = checkpoint.variable_shapes(path)
+    assert set(shapes) == {"params", "batch_stats"}
+    read = checkpoint.load_variables(path, shapes)
+    np.testing.assert_array_equal(read["params"]["head"]["kernel"], -5.0)
+
+
+def test_weights_replace_weights_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "weights"
+    path.mkdir()  # empty: fine
+    checkpoint.save_variables(path, WEIGHTS, {"step": 0})
+    checkpoint.save_variables(path, WEIGHTS, {"step": 1})
+    assert checkpoint.load_info(path) == {"step": 1}
+    # What fails leaves what is there, and no scraps.
+    with pytest.raises(TypeError):
+        checkpoint.save_variables(path, WEIGHTS, {"step": object()})
+
+    def rename(old, new, rename=os.rename):
+        if os.path.basename(old) == "new":
+            raise OSError("disk gone")
+        rename(old, new)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk gone"):
+        patch.setattr(os, "rename", rename)
+        checkpoint.save_variables(path, WEIGHTS, {"step": 2})
+    assert checkpoint.load_info(path) == {"step": 1}
+    assert os.listdir(tmp_path) == ["weights"]
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(InputError, match="exists and is no checkpoint"):
+        checkpoint.save_variables(tmp_path / "mine", WEIGHTS, {})
+    with pytest.raises(InputError, match="exists and is no checkpoint"):
+        checkpoint.save_variables(tmp_path / "mine" / "thesis.txt", WEIGHTS, {})
+    save(tmp_path / "run", 1)
+    with pytest.raises(InputError, match="is a checkpoint of a training run"):
+        checkpoint.save_variables(checkpoint.find(tmp_path / "run"), WEIGHTS, {})
+    assert checkpoint.load_info(checkpoint.find(tmp_path / "run")) == {"step": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"step": ', b"\xff\xfe"])
+def test_info_that_is_no_table_is_damage(tmp_path, content):
+    checkpoint.save_variables(tmp_path / "x", WEIGHTS, {})
+    (tmp_path / "x" / "info" / "metadata").write_bytes(content)
+    with pytest.raises(InputError, match="damaged or not whole"):
+        checkpoint.load_info(tmp_path / "x")
+
+
+@pytest.mark.parametrize("read", [checkpoint.variable_shapes, checkpoint.load_arrays])
+def test_arrays_without_their_index_are_damage(tmp_path, read):
+    checkpoint.save_variables(tmp_path / "x", WEIGHTS, {})
+    (tmp_path / "x" / "state" / "_METADATA").unlink()
+    with pytest.raises(InputError, match="damaged or not whole"):
+        read(tmp_path / "x")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tempo import experiment
+from tempo import checkpoint, experiment
 from tempo.errors import InputError
 from tests import tiny
 
@@ -21,3 +21,13 @@ def test_a_frame_for_differences_needs_dense_clips():
     padded = ({"name": "residual", "pad": "repeat"},)
     with pytest.raises(InputError, match="holds no prepared dataset"):  # so far it fits
         experiment.create(config_of(clip=clip, input={"size_px": 32, "device_ops": padded}))
+
+
+def test_a_workdir_is_claimed_again_by_the_same_config_with_its_defaults_spelt_out(tmp_path):
+    workdir = str(tmp_path / "run")
+    experiment.claim_workdir(workdir, config_of())
+    with checkpoint.Checkpoints(workdir) as checkpoints:
+        checkpoints.save(1, {"step": 1}, {})
+    experiment.claim_workdir(workdir, config_of(init_from="", sharding_rules=()))
+    with pytest.raises(InputError, match="init_from: '' there, 'x' now"):
+        experiment.claim_workdir(workdir, config_of(init_from="x"))

@@ -213,6 +213,66 @@ def test_evaluation_with_other_views_adds_its_own_rows(finished, config, tmp_pat
     assert sorted(row["views"] for row in rows) == [1, 6, 9]
 
 
+KINDS = ("multi_view", "per_frame", "tempo_robustness", "use_of_time")
+
+
+def scores_of(workdir, name):
+    with np.load(workdir / "scores" / f"{name}.npz") as f:
+        return dict(f)
+
+
+def test_evaluators_by_name_give_the_same_scores_on_any_number_of_processes(finished, tmp_path):
+    config, run, _ = finished
+    flags = (
+        "--mode=eval", "--checkpoint", run, "--evaluators=" + ",".join(KINDS),
+        "--config.eval.tempo_robustness.kind=tempo_robustness",
+        "--config.eval.tempo_robustness.strides=(1,4)",
+        "--config.eval.tempo_robustness.short_side_px=36",
+        "--config.eval.tempo_robustness.size_px=32",
+    )  # fmt: skip
+    one = tiny.run("--config", config, "--workdir", tmp_path / "one", *flags)
+    assert one.returncode == 0, one.stderr
+    rows = files.read_json(tmp_path / "one" / "results.json")
+    assert [(row["name"], row["kind"]) for row in rows] == [(kind, kind) for kind in KINDS]
+    views, frames, tempo, order = rows
+    # Of the config, and one centre crop where it has none.
+    assert (views["views"], order["views"]) == (6, 1)
+    assert [point["stride"] for point in tempo["curve"]] == [1, 2, 4]
+    assert tempo["curve"][1]["drop"] == 0 and tempo["mean_abs_drop"] >= 0
+    assert set(order["variants"]) == {"normal", "shuffled", "reversed", "single_frame"}
+    assert frames["frames_per_s"] == 5.0 and frames["num_frames"] == 11 * 4  # of 16 at 25 per s
+    assert "as clips of 4 copies" in frames["protocol"]
+    for text in ("  stride 4", "  mean |drop|", "  single_frame"):
+        assert text in one.stdout
+    processes = start_two(config, tmp_path / "two", 2, *flags)
+    outputs = [p.communicate(timeout=400) for p in processes]
+    assert [p.returncode for p in processes] == [0, 0], outputs
+    for kind in KINDS:
+        ours, theirs = scores_of(tmp_path / "two", kind), scores_of(tmp_path / "one", kind)
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(value, theirs[key], atol=1e-5, err_msg=key)
+            else:
+                np.testing.assert_array_equal(value, theirs[key], err_msg=key)
+
+
+def test_training_watches_all_kinds_and_keeps_the_best_by_views(records, tmp_path):
+    view = {"short_side_px": 36, "size_px": 32, "every_epochs": 2.0}
+    sections = {kind: {"kind": kind, **view} for kind in KINDS}
+    sections["tempo_robustness"]["strides"] = (1, 3)
+    config = pathlib.Path(tiny.write_config(tmp_path / "config.py", records))
+    text = config.read_text().replace("    return c", f"    c.eval = {sections}\n    return c")
+    config.write_text(text)
+    process = tiny.run("--config", config, "--workdir", tmp_path / "run")
+    assert process.returncode == 0, process.stderr
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    for kind in KINDS:
+        assert [row["step"] for row in metrics if f"{kind}/top1" in row] == [6, 12]
+    assert "best checkpoint so far" in process.stdout
+    assert len(files.read_json(tmp_path / "run" / "results.json")) == 4
+
+
 def test_a_run_that_diverges_keeps_a_checkpoint_that_works(config, tmp_path):
     workdir = tmp_path / "run"
     process = tiny.run(
@@ -292,6 +352,7 @@ def refused(*flags, **kwargs):
         (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the 8 clips"),
         (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be at least 1; got 0"),
         (["--config.schedule.name=cosin"], "Did you mean 'cosine'"),
+        (["--config.init_from=nowhere"], "No checkpoint at '.*/nowhere'"),
         (["--config.input.clips_per_video=3"], "clips_per_video=3 does not divide batch_size=8"),
         (["--config.data.name=charades"], "have single labels, but charades has multi"),
         (["--config.data.name=tempobench_pairs"], "have 7 classes, but tempobench_pairs has 14"),
@@ -315,6 +376,9 @@ def test_missing_flags_and_files(config, tmp_path):
     assert "needs --checkpoint" in refused("--mode=eval", "--workdir", tmp_path)
     assert "nofile.py" in refused("--config", "nofile.py", "--workdir", tmp_path)
     assert "Did you mean 'tpn_tsm_r50'" in refused("--describe", "tpn_tsm_r5")
+    assert "needs --mode eval" in refused(
+        "--config", config, "--workdir", tmp_path, "--evaluators=per_frame"
+    )
     missing = refused("--mode=eval", "--checkpoint", "nowhere", "--workdir", tmp_path / "e")
     assert "No checkpoint" in missing and "nowhere" in missing
 
@@ -326,6 +390,31 @@ def test_checkpoint_of_another_architecture_names_the_leaves(finished, tmp_path)
         "--config", config, "--config.model.backbone.width=8",
     )  # fmt: skip
     assert "params/backbone/" in line and "in the checkpoint" in line
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--evaluators=per_fram"], "Unknown evaluator 'per_fram'.*Did you mean 'per_frame'"),
+        (
+            ["--evaluators=tempo_robustness", "--config.clip.sampling=segments"],
+            "eval.tempo_robustness .*sampling='segments' has none",
+        ),
+        (
+            ["--config.eval.single_view.strides=(2,)"],
+            "config.eval.single_view.strides is not used by kind 'multi_view'",
+        ),
+        (["--config.eval.single_view.kind=speed"], "Unknown kind of evaluator .*'speed'"),
+    ],
+)
+def test_evaluators_that_cannot_run_are_refused(finished, tmp_path, flags, message):
+    config, workdir, _ = finished
+    line = refused(
+        "--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "e", "--config", config,
+        *flags,
+    )  # fmt: skip
+    assert re.search(message, line), line
+    assert not (tmp_path / "e").exists()
 
 
 def test_workdir_of_another_config(finished):

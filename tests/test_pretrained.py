@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import tempo
-from tempo import checkpoint, pretrained, trees
+from tempo import checkpoint, evaluate, files, pretrained, state, trees
 from tempo.errors import InputError
+from tests import tiny
 
 CONFIG = {
     "model": {"backbone": {"variant": "slowonly_r18", "depths": (1, 1, 1, 1), "width": 4}},
@@ -46,8 +47,10 @@ def test_saved_weights_give_the_same_logits(tmp_path):
     loaded, arrays, read = tempo.load_model(path)
     jax.tree.map(np.testing.assert_array_equal, arrays, variables)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(arrays))
-    logits = loaded.apply(arrays, VIDEO, train=False)["logits"]
-    np.testing.assert_array_equal(logits, model.apply(variables, VIDEO, train=False)["logits"])
+    # Compiled as a user does it, which needs a model that can be hashed.
+    logits = jax.jit(loaded.apply, static_argnames="train")(arrays, VIDEO, train=False)["logits"]
+    expected = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])(variables, VIDEO)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5)
     assert logits.shape == (2, 3)
     assert read["class_names"] == ["a", "b", "c"]
     assert read["path"] == checkpoint.find(path) == str(path)
@@ -134,6 +137,57 @@ def test_a_damaged_folder_is_one_line(tmp_path):
         assert "\n" not in str(e.value)
         file.write_bytes(whole)
     tempo.load_model(path)
+
+
+def test_of_a_run_the_newest_step_is_loaded_with_its_moving_averages(tmp_path):
+    model, variables = random_variables()
+    averages = random_variables(seed=1)[1]
+    kept = state.TrainState(
+        step=np.int32(3),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state={"trace": variables["params"]},
+        ema_params=averages["params"],
+        ema_batch_stats=averages["batch_stats"],
+    )
+    # As before runs stored their number of classes.
+    about = {k: v for k, v in info(step=3).items() if k != "num_classes"}
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(2, kept.replace(ema_params=variables["params"]), about)
+        checkpoints.save(3, kept, about)
+    loaded, arrays, read = tempo.load_model(tmp_path)
+    assert loaded.head == model.head
+    assert read["path"] == str(tmp_path / "checkpoints" / "3") and read["num_classes"] == 3
+    jax.tree.map(np.testing.assert_array_equal, arrays, averages)
+
+
+def test_weights_are_evaluated_on_what_a_config_says(tmp_path, capsys):
+    data = tiny.make_records(tmp_path)
+    config = {
+        "data": {"dir": data, "num_workers": 0},
+        "batch_size": 8,
+        "clip": {"num_frames": 4},
+        "input": {"size_px": 32, "host_ops": ("random_crop",)},
+        "model": CONFIG["model"],
+        "eval": {"one": {"short_side_px": 36, "size_px": 32}},
+    }
+    mine, other = str(tmp_path / "mine"), str(tmp_path / "other")
+    pretrained.save_model(
+        mine, random_variables(num_classes=7)[1], info(num_classes=7, class_names=[])
+    )
+    with pytest.raises(InputError, match="has weights and no dataset; say with --config"):
+        evaluate.evaluate(None, str(tmp_path / "run"), mine)
+    pretrained.save_model(other, random_variables()[1], info())
+    with pytest.raises(InputError, match=r"knows the classes 3 \(a, b, c, ...\), .* has 7"):
+        evaluate.evaluate(config, str(tmp_path / "run"), other)
+    pretrained.save_model(other, random_variables()[1], info(class_names=[]))
+    with pytest.raises(InputError, match=r"knows the classes 3 \(without names\), .* has 7"):
+        evaluate.evaluate(config, str(tmp_path / "run"), other)
+
+    [row] = evaluate.evaluate(config, str(tmp_path / "run"), mine)
+    assert row["num_videos"] == 11 and row["checkpoint_step"] == 0
+    assert files.read_json(tmp_path / "run" / "results.json") == [row]
+    assert "trained on (video - 1 2 3) / 58.395 57.12 57.375" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
