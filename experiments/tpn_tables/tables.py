@@ -194,8 +194,9 @@ def _cell_line(
     changed: Sequence[str],
 ) -> str:
     """A run's result beside the published numbers."""
-    numbers = [x for metric in metrics for x in (_theirs(cell, metric), _ours(result, metric))]
     views, expected = f"{result['views']}: {result['protocol']}", _views(cell).num_views
+    mark = " DEVIATES" if changed or result["views"] != expected else ""
+    numbers = [text for m in metrics for text in (_theirs(cell, m), f"{_ours(result, m)}{mark}")]
     if result["views"] != expected:
         views += f"; DEVIATES: the recipe has {expected} views"
     copy = f"{result['dataset']} {result['manifest_sha256'][:12]}, {result['split']}"
@@ -231,7 +232,7 @@ def _line(texts: Sequence[str]) -> str:
 
 
 def _of_cell(cell: Cell, runs: Sequence[Run]) -> Iterator[tuple[Run, Mapping[str, Any], list[str]]]:
-    """Runs of a cell: the run, its newest result of the cell's evaluator, and what deviates."""
+    """Runs of a cell: the run, a result of the cell's evaluator, and what deviates."""
     wanted = _numbers(_config(cell.recipe, cell.name))
     for run in runs:
         own = _numbers(run.config)
@@ -248,10 +249,15 @@ def _of_cell(cell: Cell, runs: Sequence[Run]) -> Iterator[tuple[Run, Mapping[str
 
 
 def _is_of(run: Run, recipe: str) -> bool:
-    """Whether a run that names a row means this recipe's: V1 and V2 have rows of one name."""
-    named = run.config.get("data", {}).get("name")
-    same = [name for name, rows in ROWS.items() if run.config.get("row") in rows]
-    return len(same) == 1 or named == _config(recipe, run.config["row"])["data"]["name"]
+    """Whether a run that names a row means this recipe's, on this recipe's dataset.
+
+    V1 and V2 have rows of one name. Records called `folder` may be a copy of any dataset.
+    """
+    dataset = run.config.get("data", {}).get("name", "folder")
+    recipes = [name for name, rows in ROWS.items() if run.config["row"] in rows]
+    if dataset == "folder":
+        return recipes == [recipe]
+    return dataset == _config(recipe, run.config["row"])["data"]["name"]
 
 
 def _views(cell: Cell) -> Any:

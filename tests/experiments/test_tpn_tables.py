@@ -91,6 +91,7 @@ def test_a_named_run_with_other_numbers_says_what_deviates(finished):
     assert "DEVIATES: batch_size: 16, the row has 64; clips per BatchNorm group: 16.0" in shown[-1]
     assert "init_from: 'from scratch', the row has 'given weights'" in shown[-1]
     assert "DEVIATES: the recipe has 30 views" in shown[5]
+    assert shown[2] == "50.00 (49.00 to 51.00) DEVIATES"
     assert lines_of(text, "t6a.res45")[0][2] == "not run"
 
 
@@ -113,6 +114,21 @@ def test_several_runs_of_a_cell_are_lines_and_a_run_of_none_is_named(finished):
     text = tables.show([*same, other])
     assert [shown[2].split()[0] for shown in lines_of(text, "t3.tsn_tpn")] == ["25.00", "50.00"]
     assert f"Runs of no cell of these tables: {other}." in text
+
+
+@pytest.mark.parametrize(
+    "recipe, row, dataset, is_shown",
+    [
+        ("tpn_k400", "t6a.none", "folder", True),
+        ("tpn_k400", "t6a.none", "kinetics600", False),
+        ("tpn_sthv1", "t4.tsm", "folder", False),  # V1 or V2?
+    ],
+)
+def test_a_named_run_on_another_dataset_is_of_no_cell(finished, recipe, row, dataset, is_shown):
+    path = finished(recipe, row, {"data/name": dataset})
+    text = tables.show([path])
+    assert (f"Runs of no cell of these tables: {path}." in text) != is_shown
+    assert (f"DEVIATES: data/name: '{dataset}'" in text) == is_shown
 
 
 def test_files_that_are_no_results_are_one_line(tmp_path, capsys, finished):
