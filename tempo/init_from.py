@@ -131,8 +131,15 @@ class Weights:
           InputError: they are of another backbone.
         """
         own = Classes(self.info["num_classes"], self.info["class_names"])
+        # A converter gives the parts that its source lacks the values of a new model.
+        initial = set(_source(self.info).get("initial", ()))
+        there = {
+            name: shape
+            for name, shape in _shapes(self.shapes).items()
+            if name not in initial or _part(name) == "backbone"
+        }
         try:
-            return plan(_shapes(self.shapes), _shapes(variables), own, classes)
+            return plan(there, _shapes(variables), own, classes)
         except InputError as e:
             raise InputError(f"config.init_from: the weights in {self.path!r} {e}") from None
 
@@ -163,13 +170,10 @@ class Weights:
 
     def report(self, plan: Plan) -> str:
         """The lines for the log."""
-        origin = self.info.get("source", {})
-        origin = origin.get("source", "") if isinstance(origin, Mapping) else origin
-        known = origin or self.info.get("dataset", "")
+        known = _source(self.info).get("source") or self.info.get("dataset", "")
         about = f"step {self.info['step']}" + (f", {known}" if known else "")
-        return "\n".join([f"init      from {self.path} ({about})"] + [
-            f"          {line}" for line in plan.report
-        ])  # fmt: skip
+        lines = [f"init      from {self.path} ({about})", *plan.report]
+        return "\n          ".join(lines)
 
 
 def begin(recipe: recipes.Recipe) -> Weights | None:
@@ -197,11 +201,20 @@ def _shapes(tree: Any) -> dict[str, Shape]:
     return {n: tuple(x.shape) for n, x in zip(trees.leaf_names(tree), leaves, strict=True)}
 
 
+def _source(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a converter wrote of where the weights come from; empty for those of a run."""
+    source = info.get("source")
+    return source if isinstance(source, Mapping) else {}
+
+
+def _part(name: str) -> str:
+    return next(part for part, pattern in _PARTS if re.match(pattern, name))
+
+
 def _by_part(leaves: Shapes) -> dict[str, dict[str, Shape]]:
     parts: dict[str, dict[str, Shape]] = {part: {} for part, _ in _PARTS}
     for name, shape in leaves.items():
-        part = next(part for part, pattern in _PARTS if re.match(pattern, name))
-        parts[part][name] = shape
+        parts[_part(name)][name] = shape
     return parts
 
 

@@ -1,5 +1,6 @@
 """A run that starts from other weights: what is taken, what is fresh, and that the log says so."""
 
+import re
 import shutil
 
 import jax
@@ -263,6 +264,21 @@ def test_of_a_run_the_moving_averages_are_taken_and_land_where_the_state_lives(t
         for shard in leaf.addressable_shards
     ]
     assert len(set(buffers)) == len(buffers)
+
+
+def test_parts_that_a_converter_filled_with_initial_values_are_no_weights(nets, tmp_path):
+    config = config_of("nowhere", init_from=str(tmp_path / "x"))
+    config["model"] = {"backbone": {"variant": "slowonly_r50", **WIDTH}, "neck": NECK}
+    initial = sorted(name for name in nets["tpn"] if "/backbone/" not in name)
+    initial.append("params/backbone/stem_conv/kernel")  # asked for by name: stays
+    source = {"source": "torchvision", "initial": initial}
+    written(tmp_path / "x", config, 7, "abcdefg", source=source)
+    weights = init_from.begin(recipe.from_config(config))
+    plan = weights.plan(weights.shapes, Classes(7, "abcdefg"))
+    assert plan.taken == starting(nets["tpn"], "backbone/")
+    report = weights.report(plan)
+    assert "(step 0, torchvision)" in report
+    assert len(re.findall("fresh: the weights have none|fresh: it", report)) == 4
 
 
 def test_weights_that_do_not_fit_are_refused_before_the_data_are_opened(records, tmp_path):
