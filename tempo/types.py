@@ -21,7 +21,8 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 
 LABEL_KINDS = ("single", "multi", "joint")
 """One class index per video `[B]`; a multi-hot vector `[B,K]`; or one class of each of several
-groups, such as a verb and a noun, as indices into the joined list of class names `[B,G]`."""
+groups, such as a verb and a noun, as indices into the joined list of class names `[B,G]`, or -1
+where a group's is not known."""
 CLIP_SAMPLINGS = ("dense", "segments", "uniform")
 SHORT_POLICIES = ("hold_last", "loop")
 ORDERS = ("normal", "reverse", "concat")

@@ -331,12 +331,13 @@ def mirrored_labels(labels: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Labels of the mirrored videos.
 
     Args:
-      labels: class numbers int32 [B], one of each group int32 [B,G], or multi-hot uint8 [B,K].
+      labels: class numbers int32 [B], one of each group int32 [B,G] (-1, not known, stays), or
+        multi-hot uint8 [B,K].
       mirror: int32 [K], class -> class of the mirror image; its own inverse.
     """
     if labels.dtype == np.uint8:
         return labels[:, mirror]
-    return mirror[labels]
+    return np.where(labels < 0, labels, mirror[labels])
 
 
 def _times(record: Record, clip: ClipSpec) -> np.ndarray | None:

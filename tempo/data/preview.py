@@ -154,9 +154,9 @@ def sample(
 
 
 def label_text(label: np.ndarray, class_names: Sequence[str]) -> str:
-    """Names of the classes: a number, one number of each group, or multi-hot (uint8)."""
+    """Names of the classes: a number, one of each group (-1: unknown), or multi-hot (uint8)."""
     rows = np.flatnonzero(label) if label.dtype == np.uint8 else np.atleast_1d(label)
-    return ", ".join(class_names[row] for row in rows) or "(no class)"
+    return ", ".join(class_names[r] if r >= 0 else "unknown" for r in rows) or "(no class)"
 
 
 def flow_colors(flow: np.ndarray, most_px: float) -> np.ndarray:

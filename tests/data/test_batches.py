@@ -191,6 +191,11 @@ def test_labels_of_every_kind_are_mirrored():
         np.testing.assert_array_equal(first["label"], labels[:4])
 
 
+def test_a_label_that_is_not_known_stays_so_in_the_mirror():
+    labels = np.array([[3, -1], [-1, 0]], np.int32)
+    np.testing.assert_array_equal(batches.mirrored_labels(labels, MIRROR), [[4, -1], [-1, 1]])
+
+
 def test_several_clips_of_a_video_lie_side_by_side_and_differ():
     steps = train_steps(MadeUpSplit(), num_steps=15, clips_per_video=2)
     rows = np.stack([batch["index"] for batch in steps]).reshape(15, 3, 2)

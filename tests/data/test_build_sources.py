@@ -214,11 +214,12 @@ def test_any_number_of_labels(build, opened, long_video):
 
 def test_a_label_of_each_group(build, opened, tmp_path, long_video):
     scan = {"label_kind": "joint", "label_groups": {"verb": 2, "noun": 2}}
-    build({"train": labelled([(0, 3), (1, 2)])}, scan=scan)
+    build({"train": labelled([(0, 3), (1, 2), (1, -1)])}, scan=scan)
     records, split = pipeline.open_records(tmp_path / "out"), opened()
     assert records.label_kind == "joint" and records.label_groups == {"verb": 2, "noun": 2}
     assert list(records.label_groups) == ["verb", "noun"]
-    assert split.labels.tolist() == [[0, 3], [1, 2]] and split[1].label == (1, 2)
+    assert split.labels.tolist() == [[0, 3], [1, 2], [1, -1]]  # a noun that is not known
+    assert (split[1].label, split[2].label) == ((1, 2), (1, -1))
 
 
 def test_labels_of_mirrored_videos(build, opened, tmp_path, long_video):

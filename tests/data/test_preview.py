@@ -78,6 +78,7 @@ def test_labels_of_every_kind():
     names = ("push", "pull", "cup")
     assert preview.label_text(np.int32(1), names) == "pull"
     assert preview.label_text(np.array([0, 2], np.int32), names) == "push, cup"
+    assert preview.label_text(np.array([0, -1], np.int32), names) == "push, unknown"
     assert preview.label_text(np.array([0, 1, 1], np.uint8), names) == "pull, cup"
     assert preview.label_text(np.zeros(3, np.uint8), names) == "(no class)"
 

@@ -5,8 +5,8 @@
 RULSTM (Furnari and Farinella, arXiv 1905.09035): `training.csv` and `validation.csv` without column
 names, `<uid>, <video>, <first frame>, <last frame>, <verb>, <noun>, <action>` with frames at 30 a
 second, or `training_videos.csv` and `validation_videos.csv` with a video on each line. Times are
-those of the labels' file, or else those frames. Videos: `P01/P01_01.MP4`, anywhere, or folders
-`P01_01` of frames at 60 a second.
+those of the labels' file, or else those frames. A verb or noun of -1 is not known.
+Videos: `P01/P01_01.MP4`, anywhere, or folders `P01_01` of frames at 60 a second.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from tempo.data.readers.listing import Annotation, Place, Request, Row, resolve
 from tempo.errors import InputError
 
 _SPLIT_FPS = 30.0
+_UNKNOWN = -1
 _COLUMNS = (
     "uid", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class",
 )  # fmt: skip
@@ -49,7 +50,8 @@ def read(request: Request) -> manifest.Scan:
     rows = []
     for split, action in _split(lists, labels, groups):
         place = Place(action.video, action.start_s, action.end_s)
-        label = (action.label[0], len(verbs) + action.label[1])
+        verb, noun = action.label
+        label = (verb, noun if noun == _UNKNOWN else len(verbs) + noun)
         key = f"{action.video}_{action.uid}"
         rows.append(Row(key, split, label, (place,), action.where))
     # Some words are verbs and nouns: knife, fork, filter.
@@ -83,7 +85,10 @@ def _read_labels(path: str, groups: Mapping[str, int]) -> Iterator[_Action]:
 
 
 def _label(verb: str, noun: str, where: text.Where, groups: Mapping[str, int]) -> tuple[int, int]:
-    label = text.integer(verb, where, "a verb class"), text.integer(noun, where, "a noun class")
+    label = tuple(
+        _UNKNOWN if cell.strip() == str(_UNKNOWN) else text.integer(cell, where, what)
+        for cell, what in ((verb, "a verb class"), (noun, "a noun class"))
+    )
     for row, (group, size) in zip(label, groups.items(), strict=True):
         if row >= size:
             text.fail(where, f"{group} {row} is not in EPIC_{group}_classes.csv (0 to {size - 1}).")

@@ -113,11 +113,12 @@ def check(
                 f"{path!r} is of {len(column)} videos, not {facts['num_videos']}; {_REMEDY}."
             )
     limit = 2 if label_kind == "multi" else num_classes
+    least = -1 if label_kind == "joint" else 0  # -1: the label of a group is not known
     low, high = found.labels.min(initial=0), found.labels.max(initial=0)
-    if low < 0 or high >= limit:
+    if low < least or high >= limit:
         path = os.path.join(data_dir, names["labels"])
         raise InputError(
-            f"{path!r} has labels from {low} to {high}, not 0 to {limit - 1}; {_REMEDY}."
+            f"{path!r} has labels from {low} to {high}, not {least} to {limit - 1}; {_REMEDY}."
         )
 
 

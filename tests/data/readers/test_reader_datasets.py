@@ -216,6 +216,13 @@ def test_epic_kitchens(make, tmp_path):
         read(annotations=[*named, labels, *by_video])
 
 
+def test_a_noun_of_epic_kitchens_may_be_unknown(make):
+    change, read = make("epic55")
+    change("EPIC_train_action_labels.csv", ",take,1,pan,1,", ",take,1,pan,-1,")
+    change("training.csv", "001, 001, 0005", "001, -1, -001")
+    assert videos(read())["P01_02_1"].label == (1, -1)
+
+
 def test_epic_kitchens_as_frames(make, tmp_path):
     _, read = make("epic55")
     for video in ("P01_01", "P01_02", "P02_01"):
