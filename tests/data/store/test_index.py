@@ -96,12 +96,24 @@ def test_any_changed_byte_of_an_index_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "labels"), [("single", [3, 0, 4]), ("single", [-1, 0]), ("joint", [[0, 1], [2, 4]])]
+    ("kind", "labels", "allowed"),
+    [
+        ("single", [3, 0, 4], "0 to 3"),
+        ("single", [-1, 0], "0 to 3"),
+        ("joint", [[0, 1], [2, 4]], "-1 to 3"),
+        ("joint", [[0, 1], [2, -2]], "-1 to 3"),
+    ],
 )
-def test_labels_that_no_class_has(tmp_path, kind, labels):
+def test_labels_that_no_class_has(tmp_path, kind, labels, allowed):
     facts, _ = write(tmp_path, labels, kind)
-    with pytest.raises(InputError, match=r"labels\.npy' has labels from -?\d to \d, not 0 to 3; "):
+    message = rf"labels\.npy' has labels from -?\d to \d, not {allowed}; "
+    with pytest.raises(InputError, match=message):
         checked(tmp_path, facts, label_kind=kind)
+
+
+def test_a_group_may_have_labels_that_are_not_known(tmp_path):
+    facts, _ = write(tmp_path, [[0, 1], [2, -1]], "joint")
+    checked(tmp_path, facts, label_kind="joint")
 
 
 def test_labels_of_many_classes_are_none_or_one(tmp_path):
