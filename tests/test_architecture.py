@@ -23,7 +23,6 @@ ALLOWED = {
     "layers": {"errors", "types", "trees"},
     "models": {"errors", "types", "trees", "layers"},
     "task": {"errors", "types", "trees", "models"},
-    "convert": {"errors", "types", "trees", "files", "layers", "models"},
     "optim": {"errors", "types", "trees"},
     "state": {"types", "trees"},
     "data": {"errors", "types", "files"},
@@ -43,6 +42,10 @@ ALLOWED = {
     },
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
+    },
+    "convert": {
+        "errors", "types", "trees", "files", "layers", "models", "protocols", "checkpoint",
+        "pretrained",
     },
     "init_from": {
         "errors", "types", "trees", "models", "convert", "checkpoint", "pretrained", "recipe",

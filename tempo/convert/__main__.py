@@ -1,0 +1,176 @@
+"""`python -m tempo.convert`: public weights become a checkpoint of ours, and ours a public one.
+
+    python -m tempo.convert --source mmaction2 --input tpn.pth --out weights/tpn
+    python -m tempo.convert --to mmaction2 --checkpoint runs/x --out x.pth
+
+Exit status: 0 done, 2 bad input or weights that do not fit.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tempo.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    given = vars(_parser().parse_args(argv))
+    try:
+        if ("to" in given) == ("source" in given):
+            raise InputError(
+                "Say --source NAME --input FILE --out DIR, or --to mmaction2 --checkpoint DIR "
+                "--out FILE."
+            )
+        run = _outgoing if "to" in given else _incoming
+        run(given, shlex.join(["python", "-m", "tempo.convert", *argv]))
+    except InputError as error:
+        print(f"tempo.convert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _incoming(given: dict[str, Any], command: str) -> None:
+    _need(given, ("input",), ("checkpoint",))
+    # After parsing, so that --help and a mistyped flag answer at once.
+    from tempo import checkpoint, pretrained
+    from tempo.convert import comparison, incoming
+
+    checkpoint.check_replaceable(given["out"])
+    classes = incoming.read_classes(given["classes"]) if "classes" in given else None
+    clip = {k: given[k] for k in ("num_frames", "stride", "sampling") if k in given}
+    names = {"num_clips": "num_clips", "crop": "crop", "short_side": "short_side_px"}
+    view = {field: given[flag] for flag, field in names.items() if flag in given}
+    view |= {"size_px": given["crop_size"]} if "crop_size" in given else {}
+    own = {k: given[k] for k in ("mean", "std", "size_px") if k in given}
+    conversion = incoming.read(
+        given["source"],
+        given["input"],
+        model=_model(given["model"]) if "model" in given else None,
+        neck={k: given[k] for k in ("flow", "alphas") if k in given},
+        partial=given.get("partial", ()),
+        classes=classes,
+        inflation=given.get("inflate", "repeat"),
+        settings=incoming.Settings(clip=clip, view=view, **own),
+        skip_unknown=given.get("ignore_objects", False),
+        command=command,
+    )
+    print(comparison.table(conversion.comparison))
+    for note in conversion.notes:
+        print(f"note       {note}")
+    comparison.check(conversion.comparison, given["input"])
+    pretrained.save_model(given["out"], conversion.variables, conversion.info)
+    print(_summary(given["out"], conversion.info))
+
+
+def _outgoing(given: dict[str, Any], command: str) -> None:
+    del command
+    _need(given, ("checkpoint",), ("input", "model", "classes", "flow", "alphas", "inflate"))
+    from tempo.convert import outgoing
+
+    export = outgoing.read(given["checkpoint"], to=given["to"], partial=given.get("partial", ()))
+    outgoing.write(export, given["out"])
+    for leaf in export.left_out:
+        print(f"left out   {leaf}")
+    for note in export.notes:
+        print(f"note       {note}")
+    print(f"wrote      {given['out']}: {len(export.arrays)} entries")
+
+
+def _need(given: dict[str, Any], needed: Sequence[str], useless: Sequence[str]) -> None:
+    verb = "--to" if "to" in given else "--source"
+    for flag in needed:
+        if flag not in given:
+            raise InputError(f"{verb} needs --{flag} too.")
+    for flag in useless:
+        if flag in given:
+            raise InputError(f"--{flag} has no meaning with {verb}; leave it out.")
+
+
+def _model(text: str) -> str | dict[str, Any]:
+    if not text.startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--model {text!r} is no JSON: {error}.") from None
+
+
+def _summary(out: str, info: dict[str, Any]) -> str:
+    model, clip = info["config"]["model"], info["config"]["clip"]
+    name = model.get("name") or model["backbone"]["variant"]
+    classes = "named" if info["class_names"] else "without names (--classes)"
+    steps = f" at stride {clip['stride']}" if "stride" in clip else f" ({clip['sampling']})"
+    return (
+        f"wrote      {out}: {name}, {info['num_classes']} classes {classes}, clips of "
+        f"{clip['num_frames']} frames{steps}\n"
+        f"model      {json.dumps(model)}"
+    )
+
+
+def _alphas(text: str) -> str | tuple[int, ...]:
+    parts = text.split(",")
+    return tuple(map(int, parts)) if all(p.strip().isdigit() for p in parts) else text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tempo.convert",
+        description="Public weights become a checkpoint that tempo.load_model, evaluation, "
+        "prediction and config.init_from take; or the other way (--to). No code in a file is run.",
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--source", metavar="NAME", help="torchvision, mmaction2, tpn_release or tsm_release")
+    add("--input", metavar="FILE", help=".pth, .pt, .pkl or .safetensors")
+    add("--out", required=True, metavar="PATH", help="folder (with --to: .pth or .safetensors)")
+    add("--to", metavar="NAME", help="write a checkpoint of ours for mmaction2")
+    add("--checkpoint", metavar="DIR", help="with --to: a run's workdir or converted weights")
+    add(
+        "--model",
+        metavar="NAME",
+        help="model that the weights are of (default: recognised), or for torchvision the one they "
+        "start; a name of tempo.list_models(), or arguments of tempo.create_model as JSON",
+    )
+    add(
+        "--partial",
+        nargs="+",
+        action="extend",
+        metavar="REGEX",
+        help="names of the file or the model that may be left over or missing",
+    )
+    add("--classes", metavar="FILE", help="names in order, one per line or a JSON list")
+    add("--flow", metavar="NAME", help="of the neck (default: as the source trains)")
+    add("--alphas", type=_alphas, metavar="A,B", help="of the neck: 4,8 or equal or rule")
+    add(
+        "--inflate",
+        metavar="HOW",
+        help="2-D kernels along time: repeat (each frame alike), center or two_frame",
+    )
+    add("--ignore-objects", action="store_true", help="leave out objects that are no tensors")
+    _add_preprocessing(parser)
+    return parser
+
+
+def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "preprocessing stored beside the weights (defaults: the source's)"
+    ).add_argument
+    add("--frames", dest="num_frames", type=int, metavar="T", help="of a clip")
+    add("--stride", type=int, metavar="N", help="frames between two of a clip")
+    add("--sampling", metavar="NAME", help="dense or segments")
+    add("--size", dest="size_px", type=int, metavar="PX", help="side of training crops")
+    add("--crop-size", type=int, metavar="PX", help="side of test crops")
+    add("--short-side", type=int, metavar="PX", help="that test frames are resized to")
+    add("--crop", metavar="NAME", help="center, three, ten, ...: crops of a test clip")
+    add("--num-clips", type=int, metavar="N", help="test clips of a video")
+    add("--mean", nargs=3, type=float, metavar="V", help="per channel, of values 0-255")
+    add("--std", nargs=3, type=float, metavar="V", help="per channel, of values 0-255")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""A public checkpoint becomes one of ours: read, named, recognised, compared, written."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tempo import files, models, pretrained, protocols, trees
+from tempo.convert import (
+    comparison,
+    inflate,
+    mmaction2,
+    recognise,
+    rules,
+    tensor_files,
+    torchvision,
+    tpn_release,
+    tsm_release,
+)
+from tempo.convert.source import Defaults, Layout, Source, swapped
+from tempo.errors import InputError, check_keys, lookup
+from tempo.types import ClipSpec, ViewSpec
+
+SOURCES: dict[str, Source] = {
+    "torchvision": torchvision.SOURCE,
+    "mmaction2": mmaction2.SOURCE,
+    "tpn_release": tpn_release.SOURCE,
+    "tsm_release": tsm_release.SOURCE,
+}
+"""Public sources by name."""
+
+# All of them were trained on these, of values 0-255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+NUM_UNKNOWN = 400
+"""Classes of a model whose weights hold no classifier, if nothing says how many: Kinetics-400's."""
+
+_NEW_PARTS = r"^(params|batch_stats)/(neck|head)/"
+_FC = "params/head/fc/kernel"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the weights do not tell; what is not given has the source's defaults.
+
+    Attributes:
+      mean, std: of the normalisation, per channel of values 0-255.
+      clip: fields of `tempo.types.ClipSpec`.
+      view: fields of `tempo.types.ViewSpec`.
+      size_px: side of training crops.
+    """
+
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    size_px: int = 224
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A checkpoint that fits, or the table that shows why it does not.
+
+    Attributes:
+      comparison: of the file with the model.
+      variables: `{"params", "batch_stats"}`; empty if it does not fit.
+      info: what is written beside them.
+      notes: what was assumed and what of the file was not read, in words.
+    """
+
+    comparison: comparison.Comparison
+    variables: Mapping[str, Any]
+    info: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def read(
+    source: str,
+    path: str,
+    *,
+    model: str | Mapping[str, Any] | None = None,
+    neck: Mapping[str, Any] | None = None,
+    partial: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+    inflation: str = "repeat",
+    settings: Settings | None = None,
+    skip_unknown: bool = False,
+    command: str = "",
+) -> Conversion:
+    """Reads a public checkpoint as variables of a model; nothing is written.
+
+    Args:
+      source: a name of `SOURCES`.
+      path: the file, see `tensor_files.read`.
+      model: a preset's name or arguments of `models.create`; None takes what the weights show. For
+        weights of an image network, which video network they are to start.
+      neck: fields of the neck that win over all else (`flow`, `alphas`).
+      partial: patterns of keys and leaves that may be missing on either side.
+      classes: names of the classes in order; None takes those in the file, if there are any.
+      inflation: a row of `inflate.INFLATIONS`, for kernels of an image network.
+      settings: preprocessing and protocol.
+      skip_unknown: leave out objects in the file that are no tensors, see `tensor_files.read`.
+      command: how this was called, for the record.
+
+    Raises:
+      InputError: anything of the above that cannot be used; the file is of another source, network
+        or depth. What does not fit the model is told by `comparison.check`.
+    """
+    public = lookup(SOURCES, source, "source (--source)")
+    lookup(inflate.INFLATIONS, inflation, "way to inflate (--inflate)")
+    asked = {"name": model} if isinstance(model, str) else model
+    file = tensor_files.read(path, skip_unknown=skip_unknown)
+    arrays = rules.without_prefix(file.tensors, "module.")
+    layout = public.layout(list(arrays))
+    mapped = rules.to_leaves(arrays, layout.rows)
+    found = recognise.network(mapped, public)
+    if public.is_image:
+        target, ignored, initial = _image_target(asked, found)
+    else:
+        found = recognise.agreed(asked, found, public) if asked else found
+        target, ignored, initial = found, {}, {}
+    if neck:
+        if not target.neck:
+            raise InputError(f"{', '.join(f'--{k}' for k in neck)}: the model has no neck.")
+        unsaid = tuple(a for a in target.assumed if not a.startswith(tuple(f"{k}=" for k in neck)))
+        target = dataclasses.replace(target, neck={**target.neck, **neck}, assumed=unsaid)
+    kept = 0 if _FC.removesuffix("kernel") in ignored else found.num_classes
+    names, num_classes = _classes(classes, file.meta, kept, path)
+    settings = settings or Settings()
+    defaults = public.defaults_for(target.family, has_neck=bool(target.neck))
+    further = {k: v for k, v in (asked or {}).items() if k not in ("name", "backbone", "neck")}
+    config = {"model": target.model() | further, **_preprocessing(settings, defaults)}
+    made = models.create(num_classes, **config["model"])
+    shapes = pretrained.variable_shapes(
+        made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
+    )
+    flat = _flat(shapes)
+    mapped = _fitted(mapped, layout, flat, public, inflation)
+    compared = comparison.compare(
+        mapped,
+        {name: s.shape for name, s in flat.items()},
+        ignored={**public.ignored, **ignored},
+        initial=initial,
+        partial=partial,
+    )
+    variables = _variables(made, mapped, compared, flat, config, settings)
+    info = {
+        "config": config,
+        "class_names": names,
+        "num_classes": num_classes,
+        "source": {
+            "source": source,
+            "model": config["model"].get("name", ""),
+            "file": os.path.basename(path),
+            "sha256": _sha256(path),
+            "command": command,
+            "initial": sorted(compared.initial_leaves),
+        },
+    }
+    notes = [f"assumed: {text}" for text in target.assumed]
+    notes += [f"of the file, {text} was left out" for text in file.dropped]
+    return Conversion(compared, variables, info, tuple(notes))
+
+
+def read_classes(path: str) -> list[str]:
+    """Names of classes: a JSON list, or one per line.
+
+    Raises:
+      InputError: no such file, or one that holds something else.
+    """
+    try:
+        if path.endswith(".json"):
+            names = files.read_json(path)
+        else:
+            with open(path, encoding="utf-8") as f:
+                names = [line.strip() for line in f if line.strip()]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text or JSON"
+        raise InputError(f"--classes {path}: {why}.") from None
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or not names:
+        raise InputError(f"--classes {path} must be a JSON list of names, or one name per line.")
+    return names
+
+
+def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
+    """The video network that an image network's weights start, and what may differ.
+
+    Returns (network, patterns of leaves that are left out, patterns of leaves that are new).
+    """
+    if not asked:
+        return found, {}, {}
+    target = recognise.described(asked, found)
+    if target.trunk.is_flat and not target.neck:
+        return target, {}, {}
+    why = "the classifier of images; the video network has its own"
+    return target, {_FC.removesuffix("kernel"): why}, {_NEW_PARTS: "an image network has none"}
+
+
+def _fitted(
+    mapped: rules.Mapped,
+    layout: Layout,
+    expected: Mapping[str, Any],
+    source: Source,
+    inflation: str,
+) -> rules.Mapped:
+    """The arrays with their pathways in our order, and 2-D kernels as long as the model's."""
+    leaves = dict(mapped.leaves)
+    fast = leaves.get("params/backbone/fast/stage4_block1/conv_proj/kernel")
+    if layout.is_fast_first and _FC in leaves and fast is not None:
+        leaves[_FC] = swapped(leaves[_FC], fast.shape[-1])
+    if source.is_image:
+        for name, value in leaves.items():
+            like = expected.get(name)
+            if like is not None and value.ndim == 5 and value.shape[1:] == like.shape[1:]:
+                leaves[name] = np.asarray(inflate.inflate_kernel(value, like.shape[0], inflation))
+    return dataclasses.replace(mapped, leaves=leaves)
+
+
+def _classes(
+    given: Sequence[str] | None, meta: Mapping[str, Any], num_weights: int, path: str
+) -> tuple[list[str], int]:
+    """(names, K); K is that of the weights, if they hold a classifier."""
+    if given is not None:
+        if num_weights and len(given) != num_weights:
+            raise InputError(
+                f"--classes names {len(given)} classes, but the weights in {path} have "
+                f"{num_weights}; give a list of {num_weights} names in the order of training."
+            )
+        return list(given), num_weights or len(given)
+    told = meta.get("meta", meta)
+    if isinstance(told, Mapping):
+        # mmengine and, before it, mmcv.
+        listed = told.get("dataset_meta")
+        listed = listed.get("classes") if isinstance(listed, Mapping) else told.get("CLASSES")
+        if isinstance(listed, list | tuple) and len(listed) == num_weights:
+            return list(map(str, listed)), num_weights
+    return [], num_weights or NUM_UNKNOWN
+
+
+def _preprocessing(settings: Settings, defaults: Defaults) -> dict[str, Any]:
+    """The sections of a config that say how video becomes the model's input."""
+    clip = {**defaults.clip, **settings.clip}
+    view = {**protocols.VIEW_SETS[defaults.views], **settings.view}
+    check_keys("clip", clip, ClipSpec)
+    ClipSpec(**clip)
+    ViewSpec(**view)
+    normalize = {"name": "normalize", "mean": list(settings.mean), "std": list(settings.std)}
+    return {
+        "clip": clip,
+        "input": {"size_px": settings.size_px, "device_ops": [normalize]},
+        "eval": {"multi_view": view},
+    }
+
+
+def _variables(made, mapped, compared, flat, config, settings) -> dict[str, Any]:
+    """The arrays as a nested tree, with initial values where the comparison says so."""
+    leaves = {name: mapped.leaves[name] for name in compared.taken}
+    new = compared.initial_leaves
+    if new:
+        clip = (1, config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
+
+        @jax.jit  # of which only the initial values are computed, not the forward pass
+        def init():
+            values = _flat(made.init(jax.random.key(0), jnp.zeros(clip), train=False))
+            return {name: values[name] for name in new}
+
+        leaves |= {name: np.asarray(value) for name, value in init().items()}
+    if leaves.keys() != flat.keys():
+        return {}
+    return flax.traverse_util.unflatten_dict(leaves, sep="/")
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,0 +1,82 @@
+"""Checkpoints of mmaction2 1.x: TSN, TSM, SlowOnly, TPN on TSM and on SlowOnly, and SlowFast.
+
+The only source that is written too (`python -m tempo.convert --to mmaction2`).
+"""
+
+from tempo.convert import rules
+from tempo.convert.source import Defaults, Layout, Source
+
+RESNET: tuple[rules.Row, ...] = (
+    ("conv1.conv", "stem_conv", "conv"),
+    ("conv1.bn", "stem_norm", "norm"),
+    # TSM wraps the first convolution of the blocks that shift.
+    ("layer{s}.{b}.conv1.conv.net", "stage{s}_block{b+1}/conv1", "shifted_conv"),
+    ("layer{s}.{b}.conv{n}.conv", "stage{s}_block{b+1}/conv{n}", "conv"),
+    ("layer{s}.{b}.conv{n}.bn", "stage{s}_block{b+1}/norm{n}", "norm"),
+    ("layer{s}.{b}.downsample.conv", "stage{s}_block{b+1}/conv_proj", "conv"),
+    ("layer{s}.{b}.downsample.bn", "stage{s}_block{b+1}/norm_proj", "norm"),
+)
+
+NECK: tuple[rules.Row, ...] = (
+    ("spatial_modulation.spatial_modulation.{i}.{j}.conv", "spatial_mod_{i}_{j}/conv", "conv"),
+    ("spatial_modulation.spatial_modulation.{i}.{j}.bn", "spatial_mod_{i}_{j}/norm", "norm"),
+    ("temporal_modulation_ops.{i}.conv.conv", "temporal_mod_{i}", "conv"),
+    ("downsample_ops.{i}.conv.conv", "lateral_down_{i}", "conv"),
+    # 1 fuses the top-down pyramid, 2 the bottom-up one.
+    ("level_fusion_1.downsamples.{i}.conv.conv", "level_fusion_td/level_{i}/conv", "conv"),
+    ("level_fusion_1.downsamples.{i}.conv.bn", "level_fusion_td/level_{i}/norm", "norm"),
+    ("level_fusion_1.fusion_conv.conv", "level_fusion_td/fusion/conv", "conv"),
+    ("level_fusion_1.fusion_conv.bn", "level_fusion_td/fusion/norm", "norm"),
+    ("level_fusion_2.downsamples.{i}.conv.conv", "level_fusion_bu/level_{i}/conv", "conv"),
+    ("level_fusion_2.downsamples.{i}.conv.bn", "level_fusion_bu/level_{i}/norm", "norm"),
+    ("level_fusion_2.fusion_conv.conv", "level_fusion_bu/fusion/conv", "conv"),
+    ("level_fusion_2.fusion_conv.bn", "level_fusion_bu/fusion/norm", "norm"),
+    ("pyramid_fusion.conv", "pyramid_fusion/conv", "conv"),
+    ("pyramid_fusion.bn", "pyramid_fusion/norm", "norm"),
+    ("aux_head.conv.conv", "aux_head_0/conv/conv", "conv"),
+    ("aux_head.conv.bn", "aux_head_0/conv/norm", "norm"),
+    ("aux_head.fc", "aux_head_0/head/fc", "linear"),
+)
+
+HEAD: tuple[rules.Row, ...] = (("cls_head.fc_cls", "head/fc", "linear"),)
+
+ROWS = (
+    *rules.prefixed(RESNET, "backbone.", "backbone/"),
+    *rules.prefixed(NECK, "neck.", "neck/"),
+    *HEAD,
+)
+
+SLOWFAST = (
+    *rules.prefixed(RESNET, "backbone.slow_path.", "backbone/slow/"),
+    *rules.prefixed(RESNET, "backbone.fast_path.", "backbone/fast/"),
+    ("backbone.slow_path.conv1_lateral.conv", "backbone/lateral_0/conv", "conv"),
+    ("backbone.slow_path.layer{i}_lateral.conv", "backbone/lateral_{i}/conv", "conv"),
+    *HEAD,
+)
+
+SOURCE = Source(
+    about="mmaction2",
+    layouts=(
+        # The linear layer reads the fast pathway first.
+        Layout(rows=SLOWFAST, marker="backbone.slow_path.", is_fast_first=True),
+        Layout(rows=ROWS),
+    ),
+    # Left behind by fully convolutional tests: a copy of fc_cls.
+    ignored={r"cls_head\.new_cls\.": "a copy of cls_head.fc_cls that tests make"},
+    neck={"flow": "cascade", "alphas": "equal"},
+    defaults={
+        "segments": Defaults(
+            clip={"num_frames": 8, "sampling": "segments", "short": "loop"}, views="ten_crop"
+        ),
+        "dense": Defaults(
+            clip={"num_frames": 8, "stride": 8, "short": "loop"}, views="k400_10x3_linspace"
+        ),
+        "segments+neck": Defaults(
+            clip={"num_frames": 8, "sampling": "segments", "short": "loop"},
+            views="full_2clip_linspace",
+        ),
+        "slowfast": Defaults(
+            clip={"num_frames": 32, "stride": 2, "short": "loop"}, views="k400_10x3_linspace"
+        ),
+    },
+)

@@ -1,0 +1,91 @@
+"""What is known of a public source of weights besides the names of its arrays."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tempo.convert import rules
+from tempo.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way a source names its arrays.
+
+    Attributes:
+      rows: see `tempo.convert.rules`.
+      marker: how a key begins that only this layout has; "" fits everything.
+      is_fast_first: the linear layer of a two-pathway network reads the fast pathway's channels
+        before the slow one's (ours: after).
+    """
+
+    rows: Sequence[rules.Row]
+    marker: str = ""
+    is_fast_first: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """Preprocessing and test protocol of a kind of model.
+
+    Attributes:
+      clip: fields of `tempo.types.ClipSpec`.
+      views: a name of `tempo.protocols.VIEW_SETS`.
+    """
+
+    clip: Mapping[str, Any]
+    views: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """A public source of weights.
+
+    Attributes:
+      about: the source in words, for messages.
+      layouts: the first whose marker is found in a file is taken.
+      ignored: pattern of keys -> why they are of no use; they are left out and listed.
+      neck: fields of the neck that the weights do not tell.
+      neck_by_depths: more of them, by blocks per stage.
+      flat_backbone: fields of a 2-D backbone that the weights do not tell.
+      defaults: by family of model: `dense` (3-D), `segments` (2-D), `slowfast`; `<family>+neck`
+        comes before `<family>` for models with a neck.
+      is_image: it classifies images: its weights start the backbone of any video network, and make
+        up the whole of a 2-D one.
+    """
+
+    about: str
+    layouts: Sequence[Layout]
+    defaults: Mapping[str, Defaults]
+    ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    neck: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    neck_by_depths: Mapping[tuple[int, ...], Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    flat_backbone: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    is_image: bool = False
+
+    def layout(self, keys: Sequence[str]) -> Layout:
+        """The layout of a file with these keys."""
+        return next(x for x in self.layouts if any(k.startswith(x.marker) for k in keys))
+
+    def defaults_for(self, family: str, *, has_neck: bool) -> Defaults:
+        """Preprocessing of a family of models.
+
+        Raises:
+          InputError: the source has no such models.
+        """
+        for name in ([f"{family}+neck"] if has_neck else []) + [family]:
+            if name in self.defaults:
+                return self.defaults[name]
+        raise InputError(
+            f"The weights are of a {family} network, which {self.about} does not have; check "
+            "--source."
+        )
+
+
+def swapped(kernel: np.ndarray, num_first: int) -> np.ndarray:
+    """The kernel `[D,K]` of a linear layer with its first inputs behind the others."""
+    return np.concatenate([kernel[num_first:], kernel[:num_first]])
