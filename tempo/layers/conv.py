@@ -27,15 +27,26 @@ _ACCELERATOR = {
     ("spatial", "grouped"): "fold",
     ("temporal", "dense"): "fold_space",
     ("temporal", "grouped"): "matmul_sum",
+    ("temporal_strided", "dense"): "fold_space",
+    ("temporal_strided", "grouped"): "matmul_sum",
     ("full", "dense"): "fold_sum",
     ("full", "grouped"): "fold_sum",
+    ("stem", "dense"): "fold_sum",
     ("pointwise", "depthwise"): "shifted_products",
     ("spatial", "depthwise"): "shifted_products",
     ("temporal", "depthwise"): "shifted_products",
+    ("temporal_strided", "depthwise"): "shifted_products",
     ("full", "depthwise"): "shifted_products",
 }
 AUTO = {
-    "cpu": {**_ACCELERATOR, ("temporal", "dense"): "matmul_split"},
+    "cpu": {
+        **_ACCELERATOR,
+        ("temporal", "dense"): "matmul_split",
+        # Splitting would compute the outputs that the stride skips.
+        ("temporal_strided", "dense"): "matmul_sum",
+        # Five convolutions of three channels cost twice as much as one of fifteen.
+        ("stem", "dense"): "fold_stack",
+    },
     "gpu": _ACCELERATOR,
     "tpu": _ACCELERATOR,
 }

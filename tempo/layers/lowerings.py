@@ -45,11 +45,19 @@ class ConvSpec:
 
     @property
     def kernel_kind(self) -> str:
-        """`pointwise` (1x1x1), `spatial` (1xkxk), `temporal` (kx1x1) or `full` (kxkxk)."""
+        """`pointwise` (1x1x1), `spatial` (1xkxk), `temporal` (kx1x1) or `full` (kxkxk).
+
+        A temporal kernel with a stride in time is `temporal_strided`, a full one that reads the
+        few channels of pixels `stem`.
+        """
         kt, kh, kw = self.kernel_size
         if kh == kw == 1:
-            return "pointwise" if kt == 1 else "temporal"
-        return "spatial" if kt == 1 else "full"
+            if kt == 1:
+                return "pointwise"
+            return "temporal" if self.strides[0] == 1 else "temporal_strided"
+        if kt == 1:
+            return "spatial"
+        return "stem" if self.in_features <= 4 and self.groups == 1 else "full"
 
     @property
     def group_kind(self) -> str:

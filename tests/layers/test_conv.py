@@ -153,6 +153,21 @@ def test_override_is_taken_where_it_suits_and_auto_elsewhere():
     assert conv.choose(dense, "shifted_products") == conv.choose(dense, "auto")
 
 
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("temporal", "matmul_split"),
+        ("temporal_strided", "matmul_sum"),
+        ("lateral_8", "matmul_sum"),
+        ("temporal_grouped", "matmul_sum"),
+        ("full", "fold_sum"),
+        ("stem_of_a_fast_path", "fold_stack"),
+    ],
+)
+def test_choice_on_the_cpu_by_what_was_measured(case, expected):
+    assert conv.choose(spec_of(case), "cpu") == expected
+
+
 def test_unknown_lowering_names_the_nearest():
     with pytest.raises(tempo.InputError, match="Did you mean 'matmul_sum'"):
         conv.choose(spec_of("full"), "matmul_sums")
