@@ -30,6 +30,7 @@ from tempo.errors import InputError, lookup
 
 FOLDER = pathlib.Path(__file__).parent
 RESULTS = FOLDER / "results.jsonl"
+README = FOLDER / "README.md"
 RUNS = "runs/tempo_robustness"
 SEEDS = (0, 1, 2)
 NUM_FRAMES = 64
@@ -233,6 +234,13 @@ def gathered(results: pathlib.Path) -> study.Study:
     return study.gather(rows)
 
 
+def with_tables(text: str, page: str) -> str:
+    """A text with `page` in place of what stands between its two marks."""
+    begin, end = "<!-- tables: begin -->\n", "<!-- tables: end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{page}\n\n{end}{rest.split(end)[1]}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -244,7 +252,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         running.add_argument("--runs", default=RUNS, help="folder of the runs")
         if name == "evaluate":
             running.add_argument("--again", action="store_true", help="also what is recorded")
-    commands.add_parser("table")
+    commands.add_parser("table").add_argument(
+        "--readme", action="store_true", help="also put the tables into README.md"
+    )
     commands.add_parser("figures")
     args = parser.parse_args(argv)
     try:
@@ -260,7 +270,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.command == "table":
             from experiments.tempo_robustness import tables
 
-            print(tables.page(gathered(RESULTS)))
+            page = tables.page(gathered(RESULTS))
+            print(page)
+            if args.readme:
+                files.write_text(str(README), with_tables(README.read_text(), page))
         else:
             from experiments.tempo_robustness import figures
 

@@ -214,6 +214,14 @@ def test_tables_show_the_numbers(results):
         assert "nan" not in row
 
 
+def test_tables_go_between_their_marks_of_the_readme(results):
+    text = sweep.README.read_text()
+    again = sweep.with_tables(sweep.with_tables(text, "| old |"), "| new |")
+    assert "| new |" in again and "| old |" not in again
+    assert again.startswith(text[: text.index("<!-- tables: begin")])
+    assert again.endswith(text[text.index("<!-- tables: end") :])
+
+
 def test_figures_are_drawn(tmp_path, results):
     pytest.importorskip("matplotlib")
     from experiments.tempo_robustness import figures
