@@ -95,6 +95,12 @@ def convolutions(model: str, shape: tuple[int, ...]) -> collections.Counter:
 
 def measure(compute, spec, x_shape, dtype, runs: int, clock: str) -> tuple[float, float]:
     """Milliseconds of the forward pass, and of it with both gradients."""
+    functions, args = runnable(compute, spec, x_shape, dtype)
+    return tuple(round(1e3 * _seconds(f, args, runs, clock), 2) for f in functions)
+
+
+def runnable(compute, spec, x_shape, dtype):
+    """((forward, forward with both gradients), their arguments), compiled when first called."""
     x = jax.random.normal(jax.random.key(0), x_shape, dtype)
     kernel = jax.random.normal(
         jax.random.key(1),
@@ -107,10 +113,7 @@ def measure(compute, spec, x_shape, dtype, runs: int, clock: str) -> tuple[float
         d_x, d_kernel = pullback(y)
         return (y, d_kernel) if spec.in_features == 3 else (y, d_x, d_kernel)
 
-    forward = jax.jit(lambda x, k: compute(x, k, spec))
-    return tuple(
-        round(1e3 * _seconds(jax.jit(f), (x, kernel), runs, clock), 2) for f in (forward, both)
-    )
+    return (jax.jit(lambda x, k: compute(x, k, spec)), jax.jit(both)), (x, kernel)
 
 
 def _seconds(function, args, runs: int, clock: str) -> float:

@@ -94,13 +94,13 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> 
     """Times of the training step and of the forward pass in evaluation, and memory."""
     video = jax.random.normal(jax.random.key(1), shape, jnp.float32)
     label = jnp.arange(shape[0]) % num_classes
-    variables = _cheap_init(model, video)
+    variables = cheap_init(model, video)
     params = variables["params"]
     velocity = jax.tree.map(jnp.zeros_like, params)
     state = (params, variables["batch_stats"], velocity, jax.random.key(2))
 
     forward = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
-    forward_ms = _milliseconds(lambda: forward(variables, video), num_steps)
+    forward_ms = milliseconds(lambda: forward(variables, video), num_steps)
 
     start = time.perf_counter()
     step = jax.jit(make_step(model), donate_argnums=0).lower(state, video, label).compile()
@@ -113,7 +113,7 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> 
         losses.append(loss)
         return loss
 
-    step_ms = _milliseconds(turn, num_steps)
+    step_ms = milliseconds(turn, num_steps)
     return {
         "params": trees.count_params(params),
         "compile_s": round(compile_s, 2),
@@ -130,7 +130,7 @@ def matmul_gflops(dtype, size: int | None = None) -> float:
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     a = jnp.ones((size, size), dtype)
     product = jax.jit(jnp.matmul)
-    return 2 * size**3 / (_milliseconds(lambda: product(a, a), 20)["min"] * 1e6)
+    return 2 * size**3 / (milliseconds(lambda: product(a, a), 20)["min"] * 1e6)
 
 
 def _work(args, shape, step_s: float) -> dict:
@@ -167,7 +167,7 @@ def _work(args, shape, step_s: float) -> dict:
     return work
 
 
-def _milliseconds(run, times: int) -> dict[str, float]:
+def milliseconds(run, times: int) -> dict[str, float]:
     """Median, minimum and maximum over `times` runs, after one that is not counted."""
     jax.block_until_ready(run())
     seconds = []
@@ -202,7 +202,7 @@ def _memory(compiled) -> dict[str, float]:
     return {name: round(value, 1) for name, value in memory.items()}
 
 
-def _cheap_init(model, video):
+def cheap_init(model, video):
     """Variables of plausible size without compiling the initialisation of a whole network."""
     init = functools.partial(model.init, train=False)
     shapes = jax.eval_shape(init, jax.random.key(0), video)

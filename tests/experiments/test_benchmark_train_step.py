@@ -41,7 +41,7 @@ def test_step_lowers_the_loss_and_moves_the_statistics():
     rng = np.random.default_rng(0)
     video = jnp.asarray(rng.normal(size=(4, 2, 32, 32, 3)), jnp.float32)
     label = jnp.array([0, 1, 1, 0])
-    variables = train_step._cheap_init(model, video)
+    variables = train_step.cheap_init(model, video)
     zeros = jax.tree.map(jnp.zeros_like, variables["params"])
     state = (variables["params"], variables["batch_stats"], zeros, jax.random.key(0))
     step = jax.jit(train_step.make_step(model))
