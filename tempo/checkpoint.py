@@ -231,7 +231,7 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
     Raises:
       InputError: something else than weights is at `path`: other files, or a run's checkpoint.
     """
-    json.dumps(info)  # found here, what JSON cannot hold costs nothing
+    json.dumps(dict(info))  # found here, what JSON cannot hold costs nothing
     path = os.path.abspath(path)
     check_replaceable(path)
     state = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
@@ -256,6 +256,7 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
 
 def check_replaceable(path: str) -> None:
     """Raises `InputError` unless weights may be written to `path`: nothing there, or weights."""
+    path = os.path.abspath(path)  # orbax reads no other
     if not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)):
         return
     if not _is_step(path):
@@ -266,6 +267,36 @@ def check_replaceable(path: str) -> None:
         raise InputError(
             f"{path!r} is a checkpoint of a training run, which weights alone must not replace; "
             "give another folder."
+        )
+
+
+def check_leaves(path: str, stored: Any, wanted: Any) -> None:
+    """Raises `InputError` where a wanted leaf is missing in the checkpoint or has another shape.
+
+    Leaves that only the checkpoint has count as a difference too, in the collections wanted.
+
+    Args:
+      path: of the checkpoint, for the message.
+      stored: tree of arrays or shapes.
+      wanted: the model's.
+    """
+    stored, want = _shapes(stored), _shapes(wanted)
+    collections = {name.split("/")[0] for name in want}
+    have = {name: s for name, s in stored.items() if name.split("/")[0] in collections}
+    differences = [f"{n}: only in the model" for n in want if n not in have]
+    differences += [f"{n}: only in the checkpoint" for n in have if n not in want]
+    differences += [
+        f"{n}: {list(have[n])} in the checkpoint, {list(want[n])} in the model"
+        for n in want
+        if n in have and tuple(have[n]) != tuple(want[n])
+    ]
+    if differences:
+        # Parameters tell a person more than the optimizer's copies of them.
+        differences.sort(key=lambda d: (not d.startswith(("params", "ema_params")), d))
+        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise InputError(
+            f"Checkpoint {path!r} is of another architecture than the config's model: "
+            f"{'; '.join(differences[:5])}{more}. Use the config the checkpoint was trained with."
         )
 
 
@@ -304,31 +335,6 @@ def _whole(path: str) -> Iterator[None]:
             f"Checkpoint {path!r} is damaged or not whole ({type(e).__name__}: {reason}); copy or "
             "convert it again."
         ) from e
-
-
-def check_leaves(path: str, stored: Any, wanted: Any) -> None:
-    """Raises `InputError` where a wanted leaf is missing in the checkpoint or has another shape.
-
-    Leaves of `params` that only the checkpoint has count as a difference too.
-    """
-    stored, want = _shapes(stored), _shapes(wanted)
-    collections = {name.split("/")[0] for name in want}
-    have = {name: s for name, s in stored.items() if name.split("/")[0] in collections}
-    differences = [f"{n}: only in the model" for n in want if n not in have]
-    differences += [f"{n}: only in the checkpoint" for n in have if n not in want]
-    differences += [
-        f"{n}: {list(have[n])} in the checkpoint, {list(want[n])} in the model"
-        for n in want
-        if n in have and tuple(have[n]) != tuple(want[n])
-    ]
-    if differences:
-        # Parameters tell a person more than the optimizer's copies of them.
-        differences.sort(key=lambda d: (not d.startswith(("params", "ema_params")), d))
-        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise InputError(
-            f"Checkpoint {path!r} is of another architecture than the config's model: "
-            f"{'; '.join(differences[:5])}{more}. Use the config the checkpoint was trained with."
-        )
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

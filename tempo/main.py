@@ -26,7 +26,9 @@ _MODE = flags.DEFINE_enum(
     "mode", "train", ["train", "eval"], "Train and evaluate, or evaluate a checkpoint only."
 )
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "With --mode eval: a run's workdir, or one step of its checkpoints."
+    "checkpoint",
+    None,
+    "With --mode eval: a run's workdir, one step of its checkpoints, or converted weights.",
 )
 _EVALUATORS = flags.DEFINE_list(
     "evaluators",
