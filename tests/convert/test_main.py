@@ -1,0 +1,266 @@
+"""`python -m tempo.convert`: what it writes and prints, and one line for what it cannot use."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import tempo
+from tempo import trees
+from tempo.convert import __main__ as convert
+from tempo.convert import mmaction2, rules, tensor_files, tpn_release
+from tests.convert import synthetic
+
+
+@pytest.fixture(scope="module")
+def slowonly():
+    """A state dict of mmaction2's SlowOnly."""
+    return synthetic.state(synthetic.SLOWONLY)
+
+
+def run(*flags, source="mmaction2", out="out"):
+    """The exit status; small clips."""
+    args = ["--source", source, "--input", "weights.pth", "--out", out, *synthetic.SIZE]
+    return convert.main([*args, *map(str, flags)])
+
+
+def error_of(capsys, *flags, **kwargs):
+    """The one line that the command ends with, having written nothing."""
+    assert run(*flags, **kwargs) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("tempo.convert: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def leaves_of(path):
+    model, variables, info = tempo.load_model(path)
+    return model, dict(
+        zip(trees.leaf_names(variables), jax.tree.leaves(variables), strict=True)
+    ), info  # fmt: skip
+
+
+def test_a_checkpoint_with_its_table_and_its_preprocessing(slowonly, capsys):
+    stray = {"cls_head.new_cls.weight": np.ones((5, 128, 1, 1, 1), np.float32)}
+    synthetic.write({**slowonly, **stray}, meta={"dataset_meta": {"classes": list("abcde")}})
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert "mapped     87 arrays" in out
+    assert "backbone/stage1" in out
+    assert "backbone.layer1.0.*" in out
+    assert "left out   17 (counters" in out
+    assert "(a copy of cls_head.fc_cls that tests make): cls_head.new_cls.weight" in out
+    _, leaves, info = leaves_of("out")
+    expected = synthetic.leaves(synthetic.SLOWONLY)
+    assert leaves.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(leaves[name], value, err_msg=name)
+    assert info["class_names"] == list("abcde")
+    assert info["preprocessing"] == {
+        "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "size_px": 32,
+        "short_side_px": 32, "num_frames": 8, "stride": 8, "sampling": "dense", "fps": 0.0,
+    }  # fmt: skip
+    assert info["views"]["multi_view"]["num_clips"] == 10
+    assert info["views"]["multi_view"]["crop"] == "three"
+    source = info["source"]
+    assert source["source"] == "mmaction2"
+    assert len(source["sha256"]) == 64
+    assert source["command"].startswith("python -m tempo.convert --source mmaction2")
+    assert source["initial"] == []
+
+
+def test_flags_change_what_is_stored(slowonly):
+    synthetic.write(slowonly)
+    flags = ["--frames", 4, "--stride", 16, "--mean", 1, 2, 3, "--std", 4, 5, 6, "--num-clips", 2]
+    assert run(*flags, "--crop", "center") == 0
+    preprocessing = tempo.load_model("out")[2]["preprocessing"]
+    assert preprocessing["mean"] == [1, 2, 3]
+    assert preprocessing["std"] == [4, 5, 6]
+    assert (preprocessing["num_frames"], preprocessing["stride"]) == (4, 16)
+    assert tempo.load_model("out")[2]["views"]["multi_view"]["num_clips"] == 2
+
+
+@pytest.mark.parametrize(("suffix", "dump"), [("txt", "\n".join), ("json", json.dumps)])
+def test_names_of_classes(slowonly, capsys, suffix, dump):
+    synthetic.write(slowonly)
+    for count in (5, 4):
+        with open(f"{count}.{suffix}", "w") as f:
+            f.write(dump([f"class {i}" for i in range(count)]))
+    assert run("--classes", f"5.{suffix}") == 0
+    assert tempo.load_model("out")[2]["class_names"][4] == "class 4"
+    text = error_of(capsys, "--classes", f"4.{suffix}", out="other")
+    assert "--classes names 4 classes, but the weights in weights.pth have 5" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), ("", "must be a JSON list"), ('{"a": 1}', "must be a JSON list")],
+)
+def test_a_list_of_classes_that_is_none(slowonly, capsys, content, message):
+    synthetic.write(slowonly)
+    if content is not None:
+        with open("names.json" if content else "names.txt", "w") as f:
+            f.write(content)
+    name = "names.json" if content is None or content else "names.txt"
+    assert message in error_of(capsys, "--classes", name)
+
+
+def without(arrays, *keys):
+    return {k: v for k, v in arrays.items() if not k.startswith(keys)}
+
+
+def test_unknown_and_missing_entries_are_errors_unless_partial_names_them(slowonly, capsys):
+    changed = without(slowonly, "cls_head.") | {"backbone.extra.weight": np.ones((2, 2))}
+    synthetic.write(changed)
+    text = error_of(capsys)
+    assert "1 unknown keys (backbone.extra.weight)" in text
+    assert "parts of the model that the file lacks (params/head/fc" in text
+    flags = ["--partial", "^backbone.extra", "^params/head/"]
+    with open("names.txt", "w") as f:
+        f.write("\n".join("abc"))
+    assert run(*flags, "--classes", "names.txt") == 0
+    _, leaves, info = leaves_of("out")
+    assert leaves["params/head/fc/kernel"].shape == (128, 3)
+    assert np.abs(leaves["params/head/fc/kernel"]).max() > 0  # as a new model starts
+    assert info["source"]["initial"] == ["params/head/fc/bias", "params/head/fc/kernel"]
+    assert info["num_classes"] == 3
+    assert "names nothing that is missing" in error_of(capsys, *flags, "--partial", "neck")
+
+
+def test_the_wrong_depth_source_or_model_is_one_line(slowonly, capsys):
+    synthetic.write(slowonly)
+    text = error_of(capsys, "--model", "slowonly_r50")
+    assert "slowonly_r50 is ResNet-50 (3, 4, 6, 3 blocks), but the weights are of" in text
+    assert "(1, 1, 1, 1 blocks, width 4)" in text
+    assert "holds no network of torchvision" in error_of(capsys, source="torchvision")
+    assert "Did you mean 'mmaction2'" in error_of(capsys, source="mmaction")
+    assert "is no JSON" in error_of(capsys, "--model", "{")
+    assert "the model has no neck" in error_of(capsys, "--flow", "parallel")
+    assert "way to inflate" in error_of(capsys, "--inflate", "twice")
+    with open("out", "w") as f:
+        f.write("something else")
+    assert "exists and is no checkpoint" in error_of(capsys)
+
+
+def test_a_neck_takes_flow_and_alphas(capsys):
+    synthetic.write(synthetic.state(synthetic.TPN))
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert "assumed: flow=cascade (--flow)" in out
+    assert "assumed: alphas=equal (--alphas)" in out
+    assert tempo.load_model("out")[0].neck.flow == "cascade"
+    assert run("--flow", "parallel", "--alphas", "4,8") == 0
+    assert "assumed" not in capsys.readouterr().out
+    neck = tempo.load_model("out")[0].neck
+    assert (neck.flow, tuple(neck.alphas)) == ("parallel", (4, 8))
+    assert "must be whole numbers that divide the 8 frames" in error_of(capsys, "--alphas", "3,8")
+
+
+def test_first_weights_of_the_release_keep_the_auxiliary_head_in_a_list():
+    state = synthetic.state(synthetic.TPN, rows=tpn_release.ROWS)
+    assert "necks.aux_head.convs.conv.weight" in state
+    listed = {k.replace("aux_head.convs.", "aux_head.convs.0."): v for k, v in state.items()}
+    synthetic.write(listed)
+    assert run(source="tpn_release") == 0
+    _, leaves, _ = leaves_of("out")
+    for name, value in synthetic.leaves(synthetic.TPN).items():
+        np.testing.assert_array_equal(leaves[name], value, err_msg=name)
+
+
+def test_image_weights_keep_their_classifier_in_an_image_network_only(capsys):
+    flat = {"backbone": {**synthetic.SLOWONLY["backbone"], "variant": "c2d_r50"}}
+    rows = (*rules.prefixed(tpn_release.torchvision.RESNET, ours="backbone/"),
+            ("fc", "head/fc", "linear"))  # fmt: skip
+    tensor_files.write("weights.pth", synthetic.state(flat, rows=rows))
+    assert run(source="torchvision") == 0
+    assert tempo.load_model("out")[2]["num_classes"] == 5
+    model = json.dumps(synthetic.TPN)
+    capsys.readouterr()
+    assert run("--model", model, "--flow", "parallel", source="torchvision") == 0
+    out = capsys.readouterr().out
+    assert "the classifier of images; the video network has its own" in out
+    assert "(an image network has none): " in out
+    made, leaves, info = leaves_of("out")
+    assert info["num_classes"] == 400
+    assert made.neck.flow == "parallel"
+    image = synthetic.leaves(flat)
+    name = "params/backbone/stage4_block1/conv1/kernel"
+    np.testing.assert_allclose(np.sum(leaves[name], 0, keepdims=True), image[name], rtol=1e-6)
+    assert "other" not in info["source"]["initial"]
+    assert all(n.startswith(("params/neck", "params/head", "batch_stats/neck"))
+               for n in info["source"]["initial"])  # fmt: skip
+
+
+def export(*flags):
+    return convert.main(["--to", "mmaction2", "--checkpoint", "out", *flags])
+
+
+def test_what_mmaction2_has_no_place_for(slowonly, capsys):
+    three = {**synthetic.TPN, "neck": {**synthetic.TPN["neck"], "source": "res345"}}
+    info = {
+        "config": {"model": three, "clip": {"num_frames": 8}, "input": {"size_px": 32}},
+        "class_names": [], "num_classes": 5,
+    }  # fmt: skip
+    from flax import traverse_util
+
+    from tempo import pretrained
+
+    leaves = synthetic.leaves(three)
+    pretrained.save_model("out", traverse_util.unflatten_dict(leaves, sep="/"), info)
+    assert export("--out", "mm.pth") == 2
+    text = capsys.readouterr().err
+    assert "mmaction2 has no place for 7 parts of out" in text
+    assert "aux_head_1" in text
+    assert export("--out", "mm.pth", "--partial", "aux_head_1") == 0
+    out = capsys.readouterr().out
+    assert "neck.flow_type='cascade'" in out
+    written = tensor_files.read("mm.pth").tensors
+    assert not any("aux_head" in key for key in written)
+    assert "neck.spatial_modulation.spatial_modulation.0.1.conv.weight" in written
+    assert export("--out", "mm.txt", "--partial", "aux_head_1") == 2
+    assert "end the name in .pth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--out", "x"], "Say --source NAME"),
+        (["--out", "x", "--source", "a", "--to", "b"], "Say --source NAME"),
+        (["--out", "x", "--source", "mmaction2"], "--source needs --input too"),
+        (["--out", "x", "--to", "mmaction2"], "--to needs --checkpoint too"),
+        (
+            ["--out", "x", "--to", "mmaction2", "--checkpoint", "c", "--flow", "cascade"],
+            "--flow has no meaning with --to",
+        ),
+        (["--out", "x", "--to", "mmaction", "--checkpoint", "c"], "Did you mean 'mmaction2'"),
+        (["--out", "x", "--to", "mmaction2", "--checkpoint", "c"], "No checkpoint at"),
+        (["--out", "x", "--source", "mmaction2", "--input", "none.pth"], "No file none.pth"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, message, capsys):
+    assert convert.main(flags) == 2
+    text = capsys.readouterr().err
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_the_rows_of_mmaction2_are_all_of_use():
+    """Every row names something in one of the networks."""
+    small = {"depths": (1, 1, 1, 1), "width": 16}
+    slowfast = {"backbone": {"variant": "slowfast_r50", "lateral_norm": False, **small}}
+    tsm = {"backbone": {"variant": "c2d_r50", "temporal": "tsm", **small}}
+    used = set()
+    for model, rows, shifted in (
+        (synthetic.TPN, mmaction2.ROWS, False),
+        (tsm, mmaction2.ROWS, True),
+        (slowfast, mmaction2.SLOWFAST, False),
+    ):
+        for row in rows:
+            arrays, _ = rules.to_keys(
+                synthetic.leaves(model), [row], is_shifted=lambda _, s=shifted: s,
+                is_flat=lambda _: False,
+            )  # fmt: skip
+            used |= {row} if arrays else set()
+    paths = [row for row in mmaction2.SLOWFAST if row[2] == "shifted_conv"]  # of TSM's rows
+    assert {*mmaction2.ROWS, *mmaction2.SLOWFAST} - used == set(paths)
