@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from tempo.analysis import gain, statistics, tempo
 
@@ -193,17 +194,32 @@ def spread_correlation(study: Study, row: str, **options: Any) -> statistics.Est
 
 
 def distance_correlation(study: Study, row: str, **options: Any) -> statistics.Estimate:
-    """Rank correlation over the videos of their gain with how far their tempo is from the median.
+    """Correlation over the videos of a class, of their gain with how far their tempo is off.
 
-    Distance is |ln(period / median)|. Gains of a video are the share of seeds that hit it, minus
-    the baseline's.
+    Off is |ln(period / median)|, as its rank within the class; a video's gain is the share of seeds
+    that hit it, minus the baseline's, minus the mean of the class. All classes together, but none
+    of it comes from differences between them.
     """
     distance = np.abs(np.log(study.periods / study.median_period))
 
     def correlation(videos, own, base):
-        return statistics.rank_correlation(distance[videos], own - base)
+        ranked = _each_class(study, distance[videos], lambda x: stats.rankdata(x) / len(x))
+        centred = [
+            _each_class(study, x, lambda part: part - part.mean()) for x in (ranked, own - base)
+        ]
+        return statistics.ols(*centred).r
 
     return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
+
+
+def _each_class(
+    study: Study, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """A function of the values [N] of each class apart; a resample keeps the classes in place."""
+    found = np.empty(len(x))
+    for label in range(len(study.class_names)):
+        found[study.labels == label] = function(x[study.labels == label])
+    return found
 
 
 def drops(study: Study, row: str) -> np.ndarray:

@@ -63,7 +63,7 @@ def gains(s: study.Study) -> str:
     ]
     for title, correlation in (
         ("rank correlation with the spread, over classes", study.spread_correlation),
-        ("rank correlation with the distance from the median, over videos",
+        ("correlation with the distance from the median, within classes",
          study.distance_correlation),
     ):  # fmt: skip
         rows.append([title, "", "", *(_signed(correlation(s, row)) for row in columns)])
