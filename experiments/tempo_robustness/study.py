@@ -239,9 +239,24 @@ def mean_abs_drop(study: Study, row: str, **options: Any) -> statistics.Estimate
     return resampled(study, mean, study.curve[row], **options)
 
 
-def validation(study: Study, row: str, mode: str = "main", **options: Any) -> tempo.Validation:
-    """Whether widths rank videos by their true period; widths are means over seeds."""
-    measured = study.widths[row][mode].mean(axis=0)
+def validation(
+    study: Study, row: str, mode: str = "main", *, is_uncensored: bool = False, **options: Any
+) -> tempo.Validation:
+    """Whether widths rank videos by their true period; widths are means over seeds.
+
+    Args:
+      study: the study.
+      row: with per-frame scores.
+      mode: of the widths.
+      is_uncensored: leave out widths that an end of the video cuts off.
+      **options: of the bootstrap over videos.
+    """
+    found = study.widths[row][mode]
+    counts = ~np.isnan(found)
+    if is_uncensored:
+        counts &= ~study.censored[row]
+    with np.errstate(invalid="ignore"):  # a video without any width gets NaN
+        measured = np.where(counts, found, 0).sum(axis=0) / counts.sum(axis=0)
     return tempo.validate(measured, study.periods, study.labels, len(study.class_names), **options)
 
 

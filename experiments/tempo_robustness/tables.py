@@ -86,6 +86,7 @@ def validation(s: study.Study) -> str:
     notes = []
     for row in s.widths:
         columns |= {f"{row}, {mode}": study.validation(s, row, mode) for mode in tempo.MODES}
+        columns[f"{row}, main, uncensored"] = study.validation(s, row, is_uncensored=True)
         notes.append(
             f"Single frames of {row}: top-1 {_mean_and_range(np.array(s.frame_accuracy[row]))}; "
             f"{100 * s.censored[row].mean():.0f} % of the widths are censored."
