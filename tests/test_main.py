@@ -216,6 +216,13 @@ def test_evaluation_with_other_views_adds_its_own_rows(finished, config, tmp_pat
 KINDS = ("multi_view", "per_frame", "tempo_robustness", "use_of_time")
 
 
+def changed_config(config, folder, line):
+    """The path of that config with one more line before it returns."""
+    text = pathlib.Path(config).read_text().replace("    return c", f"    {line}\n    return c")
+    (folder / "changed.py").write_text(text)
+    return folder / "changed.py"
+
+
 def scores_of(workdir, name):
     with np.load(workdir / "scores" / f"{name}.npz") as f:
         return dict(f)
@@ -223,13 +230,9 @@ def scores_of(workdir, name):
 
 def test_evaluators_by_name_give_the_same_scores_on_any_number_of_processes(finished, tmp_path):
     config, run, _ = finished
-    flags = (
-        "--mode=eval", "--checkpoint", run, "--evaluators=" + ",".join(KINDS),
-        "--config.eval.tempo_robustness.kind=tempo_robustness",
-        "--config.eval.tempo_robustness.strides=(1,4)",
-        "--config.eval.tempo_robustness.short_side_px=36",
-        "--config.eval.tempo_robustness.size_px=32",
-    )  # fmt: skip
+    strides = {"kind": "tempo_robustness", "strides": (1, 4), "short_side_px": 36, "size_px": 32}
+    config = changed_config(config, tmp_path, f"c.eval.tempo_robustness = {strides}")
+    flags = ("--mode=eval", "--checkpoint", run, "--evaluators=" + ",".join(KINDS))
     one = tiny.run("--config", config, "--workdir", tmp_path / "one", *flags)
     assert one.returncode == 0, one.stderr
     rows = files.read_json(tmp_path / "one" / "results.json")
@@ -261,9 +264,8 @@ def test_training_watches_all_kinds_and_keeps_the_best_by_views(records, tmp_pat
     view = {"short_side_px": 36, "size_px": 32, "every_epochs": 2.0}
     sections = {kind: {"kind": kind, **view} for kind in KINDS}
     sections["tempo_robustness"]["strides"] = (1, 3)
-    config = pathlib.Path(tiny.write_config(tmp_path / "config.py", records))
-    text = config.read_text().replace("    return c", f"    c.eval = {sections}\n    return c")
-    config.write_text(text)
+    config = tiny.write_config(tmp_path / "config.py", records)
+    config = changed_config(config, tmp_path, f"c.eval = {sections}")
     process = tiny.run("--config", config, "--workdir", tmp_path / "run")
     assert process.returncode == 0, process.stderr
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]

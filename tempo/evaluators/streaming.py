@@ -192,7 +192,7 @@ class Scorer:
         num_orders = 1 if orders is None else len(orders(np.zeros(1, np.int64)))
         sums = _Sums((num_orders, len(self.split), self.view.num_views), save_views)
         rate = Rate()
-        pieces = self._clips(clip or self.clip, orders, title or self._name)
+        pieces = self.clips(clip, orders, title)
         for tags, found in self.stream(variables, pieces, fetched):
             self._unmirror(tags[:, 1], found)
             sums.add(tags, found)
@@ -244,23 +244,29 @@ class Scorer:
             for name in _FETCHED:
                 found[name] = np.where(turned[:, None], found[name][:, mirror], found[name])
 
-    def _clips(
+    def clips(
         self,
-        clip: ClipSpec,
-        orders: Callable[[np.ndarray], Sequence[np.ndarray | None]] | None,
-        title: str,
+        clip: ClipSpec | None = None,
+        orders: Callable[[np.ndarray], Sequence[np.ndarray | None]] | None = None,
+        title: str = "",
     ) -> Iterator[Piece]:
-        """All clips of this process's part; tags are row, view and order."""
+        """This process's part of all clips, for `stream`; tags are row, view and order.
+
+        Args:
+          clip: as of `videos`.
+          orders: as of `videos`.
+          title: as of `videos`.
+        """
         num_views = self.view.num_views
         with pipeline.eval_batches(
             self.split,
-            clip=clip,
+            clip=clip or self.clip,
             view=self.view,
             extra_frames=self.extra_frames,
             batch_size=self._videos_at_once() * self.num_processes,
             **self.reader,
         ) as batches:
-            for batch in shown(batches, batches.num_batches, title):
+            for batch in shown(batches, batches.num_batches, title or self._name):
                 video, rows = batch["video"], np.where(batch["mask"], batch["index"], -1)
                 if self.num_processes == 1:  # else padding keeps the processes in step
                     count = int(batch["mask"].sum())

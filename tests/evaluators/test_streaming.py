@@ -95,9 +95,9 @@ def test_pieces_of_one_size():
 
 def test_a_clip_that_is_missing_or_there_twice_is_noticed(records, monkeypatch):
     scorer = numbered.scorer(records)
-    whole = scorer._clips
+    whole = scorer.clips
     for change in (lambda p: p[1:], lambda p: [*p, p[0]]):
-        monkeypatch.setattr(scorer, "_clips", lambda *a, c=change: iter(c(list(whole(*a)))))
+        monkeypatch.setattr(scorer, "clips", lambda *a, c=change: iter(c(list(whole(*a)))))
         with pytest.raises(RuntimeError, match="views were not evaluated and .* more than once"):
             scorer.videos(0.0)
 
