@@ -201,25 +201,20 @@ def distance_correlation(study: Study, row: str, **options: Any) -> statistics.E
     of it comes from differences between them.
     """
     distance = np.abs(np.log(study.periods / study.median_period))
+    ranked = np.empty(len(distance))
+    for label in range(len(study.class_names)):
+        ranked[study.labels == label] = stats.rankdata(distance[study.labels == label])
+    sizes = np.bincount(study.labels)
 
-    def correlation(videos, own, base):
-        ranked = _each_class(study, distance[videos], lambda x: stats.rankdata(x) / len(x))
-        centred = [
-            _each_class(study, x, lambda part: part - part.mean()) for x in (ranked, own - base)
-        ]
-        return statistics.ols(*centred).r
+    def centred(x):
+        return x - (np.bincount(study.labels, x) / sizes)[study.labels]
+
+    def correlation(videos, own, base):  # a resample keeps the classes in place
+        x, y = centred(ranked[videos]), centred(own - base)
+        norm = np.sqrt((x @ x) * (y @ y))
+        return x @ y / norm if norm > 1e-9 else float("nan")
 
     return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
-
-
-def _each_class(
-    study: Study, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """A function of the values [N] of each class apart; a resample keeps the classes in place."""
-    found = np.empty(len(x))
-    for label in range(len(study.class_names)):
-        found[study.labels == label] = function(x[study.labels == label])
-    return found
 
 
 def drops(study: Study, row: str) -> np.ndarray:
