@@ -1,6 +1,7 @@
 """Clips per second of an evaluation beside those of the bare forward pass, in one run.
 
-    python -m experiments.benchmarks.evaluate --clips 10 --crop three
+    python -m experiments.benchmarks.evaluate
+    python -m experiments.benchmarks.evaluate --clips 2 --crop three
     python -m experiments.benchmarks.evaluate --model slowonly_r50 --width 64 --batch 64
 
 Prints JSON. Videos of TempoBench are made first (kept in `--data`). The network has random weights.
@@ -160,7 +161,7 @@ def _arguments(argv):
     parser.add_argument("--frames", type=int, default=8, help="T of a clip")
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--size", type=int, default=112, help="side of the crops in pixels")
-    parser.add_argument("--clips", type=int, default=2, help="clips of a video along time")
+    parser.add_argument("--clips", type=int, default=10, help="clips of a video along time")
     parser.add_argument("--crop", default="center", help="a row of tempo.types.CROPS")
     parser.add_argument("--batch", type=int, default=16, help="clips of a forward pass")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
