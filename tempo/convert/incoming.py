@@ -165,6 +165,8 @@ def read(
         },
     }
     notes = [f"assumed: {text}" for text in target.assumed]
+    if not kept and classes is None:
+        notes.append(f"assumed: {num_classes} classes (--classes), for no classifier was taken")
     notes += [f"of the file, {text} was left out" for text in file.dropped]
     return Conversion(compared, variables, info, tuple(notes))
 
@@ -197,6 +199,11 @@ def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
     if not asked:
         return found, {}, {}
     target = recognise.described(asked, found)
+    if target.family == "slowfast":
+        raise InputError(
+            "Weights of an image network start networks of one pathway; --model names SlowFast, "
+            "which has two: choose another model."
+        )
     if target.trunk.is_flat and not target.neck:
         return target, {}, {}
     why = "the classifier of images; the video network has its own"

@@ -242,9 +242,9 @@ def agreed(asked: Mapping[str, Any], found: Network, source: Source) -> Network:
         backbone = {k: v for k, v in backbone.items() if k not in source.flat_backbone}
     backbone |= {k: v for k, v in told.items() if k in _TOLD_BY_NAME}
     backbone |= asked.get("backbone", {})
-    return dataclasses.replace(
-        found, backbone=backbone, neck={**found.neck, **asked.get("neck", {})}, assumed=()
-    )
+    open_still = tuple(text for text in found.assumed if "(--model)" not in text)
+    neck = {**found.neck, **asked.get("neck", {})}
+    return dataclasses.replace(found, backbone=backbone, neck=neck, assumed=open_still)
 
 
 def described(asked: Mapping[str, Any], found: Network) -> Network:

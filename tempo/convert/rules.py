@@ -119,7 +119,7 @@ def to_our_layout(value: np.ndarray, leaf: str) -> np.ndarray:
     Raises:
       InputError: a kernel of no known rank.
     """
-    value = value.astype(np.float32)
+    value = value.astype(np.float32, copy=False)
     if not leaf.endswith("/kernel"):
         return value
     if value.ndim == 5:

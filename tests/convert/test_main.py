@@ -181,13 +181,17 @@ def test_image_weights_keep_their_classifier_in_an_image_network_only(capsys):
     out = capsys.readouterr().out
     assert "the classifier of images; the video network has its own" in out
     assert "(an image network has none): " in out
+    assert "assumed: 400 classes (--classes)" in out
     made, leaves, info = leaves_of("out")
     assert info["num_classes"] == 400
     assert made.neck.flow == "parallel"
     image = synthetic.leaves(flat)
     name = "params/backbone/stage4_block1/conv1/kernel"
     np.testing.assert_allclose(np.sum(leaves[name], 0, keepdims=True), image[name], rtol=1e-6)
-    assert "other" not in info["source"]["initial"]
+    two = {"backbone": {**synthetic.SLOWONLY["backbone"], "variant": "slowfast_r50",
+                        "channel_ratio": 2}}  # fmt: skip
+    text = error_of(capsys, "--model", json.dumps(two), source="torchvision", out="other")
+    assert "start networks of one pathway" in text
     assert all(n.startswith(("params/neck", "params/head", "batch_stats/neck"))
                for n in info["source"]["initial"])  # fmt: skip
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import tempo
-from tempo import trees
+from tempo import models, pretrained, trees
 from tempo.convert import __main__ as convert
-from tempo.convert import mmaction2, tpn_release
+from tempo.convert import mmaction2, recognise, rules, tpn_release
 
 torch = pytest.importorskip("torch")
 
@@ -152,6 +152,32 @@ def test_the_shortcut_of_the_release_reads_the_shifted_input():
     flags = ["--source", "tpn_release", "--input", "weights.pth", *SMALL]
     assert convert.main([*flags, "--out", "out"]) == 0
     assert difference(run("out", clip_of()), torch_logits(module, clip_of())) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("preset", "classes", "flat", "num_params"),
+    [("tpn_slowonly_r50", 400, False, 91_498_336), ("tpn_tsm_r50", 174, True, 82_445_724)],
+)
+def test_public_networks_at_full_size(preset, classes, flat, num_params, monkeypatch):
+    """379 entries, each with a leaf of its shape; nothing has values."""
+    monkeypatch.setattr(nets, "GROUPS", 32)
+    kernels_t = (1, 1, 1, 1) if flat else (1, 1, 3, 3)
+    with torch.device("meta"):
+        backbone = nets.ResNet(
+            "mm", flat, 64, kernels_t, blocks=(3, 4, 6, 3), frames=FRAMES if flat else 0
+        )
+        module = nets.MMAction("mm", backbone, classes, (8, 8))
+    assert sum(p.numel() for p in module.parameters()) == num_params
+    state = module.state_dict()
+    assert len(state) == 379
+    zeros = {k: np.broadcast_to(np.float32(0), tuple(v.shape)) for k, v in state.items()}
+    mapped = rules.to_leaves(zeros, mmaction2.ROWS)
+    assert recognise.network(mapped, mmaction2.SOURCE).model()["name"] == preset
+    shapes = pretrained.variable_shapes(models.create(classes, name=preset), (8, 32, 32, 3))
+    expected = dict(zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True))
+    assert {n: v.shape for n, v in mapped.leaves.items()} == {
+        n: s.shape for n, s in expected.items()
+    }
 
 
 def leaves_of(path):

@@ -112,12 +112,15 @@ def test_a_model_that_the_weights_are_not_of_is_refused(asked, found, message):
 def test_the_release_takes_the_users_word_on_the_shift():
     source = incoming.SOURCES["tpn_release"]
     found = network("tpn_release", neck=True)
-    assert "temporal=tsm" in found.assumed[0]
+    assert [text.split(" ")[0] for text in found.assumed] == [
+        "temporal=tsm,", "flow=cascade", "alphas=equal",
+    ]  # fmt: skip
     made = recognise.agreed({"name": "tpn_tsn_r50"}, found, source)
     assert made.model()["name"] == "tpn_tsn_r50"
     assert "backbone" not in made.model()
     kept = recognise.agreed({"name": "tpn_tsm_r50"}, found, source)
     assert kept.model()["backbone"] == {"shift_shortcut": True}
+    assert [text.split(" ")[0] for text in kept.assumed] == ["flow=cascade", "alphas=equal"]
 
 
 @pytest.mark.parametrize(
