@@ -8,6 +8,7 @@ From Python, `tempo.predict.predict(checkpoint, paths)` gives the same as object
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -44,6 +45,7 @@ def predict(checkpoint: str, videos: Iterable[str], **settings: Any) -> Iterator
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     given = _parser().parse_args(argv)
+    _take_any_name()
     try:
         return _run(given)
     except InputError as error:
@@ -52,6 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: stopped.", file=sys.stderr)
         return 130
+
+
+def _take_any_name() -> None:
+    """Lets paths through that are no text in the terminal's encoding; files may have such names."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):  # not so in a notebook
+            stream.reconfigure(errors=errors)
 
 
 def best(predictor: "Predictor", probs: Any, count: int) -> dict[str, list[Any]]:
@@ -244,6 +257,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--classes", default="", metavar="FILE", help="names of the classes, in order")
     add(
+        "--batch-size",
+        type=int,
+        default=8,
+        metavar="N",
+        help="views at a time, at most (default 8)",
+    )
+    _add_timeline(parser)
+    return parser
+
+
+def _add_timeline(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
         "--timeline",
         default="",
         metavar="FIGURE",
@@ -265,14 +291,6 @@ def _parser() -> argparse.ArgumentParser:
         help="length of the windows of a model that takes one frame of each part of a video; "
         "others have the length of their clip (default 4)",
     )
-    add(
-        "--batch-size",
-        type=int,
-        default=8,
-        metavar="N",
-        help="views at a time, at most (default 8)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 
 import cv2
@@ -104,8 +105,18 @@ def test_a_list_on_stdin(root, capsys, monkeypatch):
     lines = f"{root}/videos/b.mp4\n{root}/gone.mp4\n{root}/videos/a/b.mkv\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(lines))
     status, out, err = run(capsys, "--checkpoint", root / "named", "-", "--json")
-    assert status == 1 and "gone.mp4: missing_file (no such file)" in err
+    assert status == 1 and "gone.mp4: missing_file (no such file" in err
     assert [row["path"] for row in rows(out)] == lines.split()
+
+
+def test_names_that_are_no_text(root, monkeypatch, tmp_path):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    shutil.copy(root / "videos" / "b.mp4", name)
+    given, shown = io.BytesIO(name + b"\n"), io.BytesIO()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given, "utf-8"))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, "utf-8", write_through=True))
+    assert predict.main(["--checkpoint", str(root / "named"), "-"]) == 0
+    assert rb"/caf\udce9.mp4 (40 frames" in shown.getvalue()
 
 
 def test_a_timeline_is_drawn_and_in_the_json(root, capsys, tmp_path):

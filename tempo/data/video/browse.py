@@ -28,7 +28,7 @@ _TEXT = ("tty",)  # FFmpeg draws any text file as a terminal would
 _MAX_FRAMES = 10_000_000  # 46 hours at 60 per second
 
 REASONS = {
-    "missing_file": "no such file",
+    "missing_file": "no such file, or a folder without videos",
     "empty_file": "it has no bytes",
     "unreadable_container": "no video file, or a damaged one",
     "no_video_stream": "sound alone, or the picture of a cover",
