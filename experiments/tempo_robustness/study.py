@@ -16,7 +16,7 @@ from tempo.analysis import gain, statistics, tempo
 BASELINE = "slowonly"
 VIDEOS = "videos"
 """Name of the row that holds what is true of the test videos."""
-NUM_RESAMPLES = 1000
+NUM_RESAMPLES = 500
 
 
 def pack(hits: np.ndarray) -> str:

@@ -248,6 +248,16 @@ def test_tables_go_between_their_marks_of_the_readme(results):
     assert again.endswith(text[text.index("<!-- tables: end") :])
 
 
+def test_readme_shows_the_recorded_rows():
+    rows = sweep.recorded(sweep.RESULTS)
+    assert sweep.with_tables(sweep.README.read_text(), tables.page(study.gather(rows))) == (
+        sweep.README.read_text()
+    )
+    for row in rows[1:]:
+        assert {"command", "training_command", "commit", "date", "versions", "hardware"} <= set(row)
+        assert {r["num_videos"] for r in row["results"]} == {560}
+
+
 def test_figures_are_drawn(tmp_path, results):
     pytest.importorskip("matplotlib")
     from experiments.tempo_robustness import figures
