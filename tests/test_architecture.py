@@ -65,6 +65,7 @@ ALLOWED = {
     "predict": {"errors", "analysis", "prediction"},
     "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
     "prepare": {"errors", "types", "data"},
+    "report": {"version", "errors", "files", "analysis", "checkpoint"},
     "__init__": {"version"},
 }  # fmt: skip
 
@@ -78,7 +79,8 @@ OWNERS = {
     "tensorflow_datasets": ["data/"],
     "ml_collections": ["main.py", "train.py", "evaluate.py", "experiment.py", "recipe.py"],
     "tensorboard": ["metric_writer.py"],
-    "matplotlib": ["analysis/plots.py"],
+    "matplotlib": ["analysis/plots.py", "analysis/figures/"],
+    "sklearn": ["analysis/embedding.py"],
     "absl": [
         "main.py", "prepare.py", "train.py", "evaluate.py", "metric_writer.py", "watchdog.py",
         "evaluators/", "data/",

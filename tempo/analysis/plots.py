@@ -1,4 +1,4 @@
-"""Figures of saved numbers, as PNG or SVG files. The only file that imports matplotlib."""
+"""Figures of saved numbers, as PNG or SVG files. Those of a report are in `figures`."""
 
 import os
 from collections.abc import Sequence

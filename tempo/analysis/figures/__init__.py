@@ -1,0 +1,1 @@
+"""The figures of a report: numbers in, pictures out; one file for each subject."""
