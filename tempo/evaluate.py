@@ -25,6 +25,8 @@ def evaluate(
     workdir: str,
     checkpoint_path: str,
     evaluators: Sequence[str] = (),
+    *,
+    save_embedding: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluates a checkpoint with every evaluator of the config, or with those that are named.
 
@@ -34,6 +36,7 @@ def evaluate(
       checkpoint_path: one step's folder, or a run's workdir for its newest.
       evaluators: names of evaluators of the config, or of kinds that are then measured with their
         defaults; see `tempo.recipe.with_evaluators`. Empty takes all of the config.
+      save_embedding: whether the multi-view ones among them store the pooled features too.
 
     Returns:
       The new rows of `results.json`.
@@ -54,6 +57,8 @@ def evaluate(
         config = {**info["config"], "mesh": {}}
     if evaluators:
         config = recipe.with_evaluators(config, evaluators)
+    if save_embedding:
+        config = recipe.with_embedding(config)
     exp = experiment.create(config)
     if not exp.recipe.eval:
         raise InputError("The config has no evaluator; name some with --evaluators multi_view,...")

@@ -37,6 +37,11 @@ _EVALUATORS = flags.DEFINE_list(
     "has no evaluator of (multi_view, tempo_robustness, per_frame, use_of_time) runs with its "
     "defaults.",
 )
+_SAVE_EMBEDDING = flags.DEFINE_boolean(
+    "save_embedding",
+    False,
+    "With --mode eval: multi_view evaluators also store the pooled features of every video.",
+)
 _DESCRIBE = flags.DEFINE_string(
     "describe", None, "Name of a model: prints its size and the shapes of its stages, and exits."
 )
@@ -84,6 +89,11 @@ def main(argv: list[str]) -> int:
         raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
     if _EVALUATORS.value and not evaluating:
         raise InputError("--evaluators needs --mode eval; in training config.eval says what runs.")
+    if _SAVE_EMBEDDING.value and not evaluating:
+        raise InputError(
+            "--save_embedding needs --mode eval; in training config.eval.NAME.save_embedding says "
+            "whether features are stored."
+        )
     config = _config()
     if not evaluating:
         _need(config)
@@ -92,7 +102,13 @@ def main(argv: list[str]) -> int:
     from tempo import evaluate, train
 
     if evaluating:
-        evaluate.evaluate(config, _WORKDIR.value, _CHECKPOINT.value, _EVALUATORS.value)
+        evaluate.evaluate(
+            config,
+            _WORKDIR.value,
+            _CHECKPOINT.value,
+            _EVALUATORS.value,
+            save_embedding=_SAVE_EMBEDDING.value,
+        )
     else:
         train.train(config, _WORKDIR.value)
     return 0

@@ -266,6 +266,27 @@ def with_evaluators(
     return {**tree, "eval": chosen}
 
 
+def with_embedding(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """The config as a plain dict, its multi-view evaluators storing the pooled features too.
+
+    Args:
+      config: left as it is.
+
+    Raises:
+      InputError: it has no such evaluator.
+    """
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    there = dict(tree.get("eval", {}))
+    name = KINDS["multi_view"].name
+    chosen = [key for key, given in there.items() if given.get("kind", name) == name]
+    if not chosen:
+        raise InputError(
+            "Features are stored by evaluators of kind 'multi_view', but none runs; add one: "
+            "--evaluators multi_view."
+        )
+    return {**tree, "eval": there | {key: {**there[key], "save_embedding": True} for key in chosen}}
+
+
 def _one_center_crop(evaluators: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of an evaluator of one centre crop of one clip, like the first of these otherwise."""
     if not evaluators:
