@@ -33,7 +33,8 @@ class Scores:
       name: of the evaluator: the file's name without its suffix.
       kind: row of `KINDS`.
       ids: of the videos, N of them.
-      labels: [N] class indices; [N,G] of several groups; [N,K] multi-hot.
+      labels: [N] class indices; [N,G] of several groups, -1 where one is not known; [N,K]
+        multi-hot.
       class_names: K of them.
       checkpoint_step: finished training steps.
       protocol: what was averaged over what, in words.
@@ -80,7 +81,7 @@ class Scores:
         """Whether the true class is among the k best, bool [..., N] with the axes of `probs`.
 
         Of per-frame scores: whether each frame's best class is the true one, [sum n] (k = 1 only).
-        Of several groups of classes: whether all are right together.
+        Of several groups of classes: whether all are right together, never where one is not known.
 
         Raises:
           InputError: videos with any number of labels, which are no hits or misses; or of several
@@ -100,7 +101,7 @@ class Scores:
             return (self.arrays["predicted"] == own).reshape(len(own), -1).all(axis=1)
         if self.label_kind == "single":
             return _rank(probs, self.labels) <= k
-        return self._joint_rank(probs) <= k
+        return (self._joint_rank(probs) <= k) & (self.labels >= 0).all(axis=1)
 
     def _joint_rank(self, probs: np.ndarray) -> np.ndarray:
         """Rank of the true combination among all combinations of one class per group, [..., N].
@@ -108,7 +109,7 @@ class Scores:
         A combination's score is the product of those of its classes.
         """
         starts = np.cumsum([0, *self.label_groups.values()])
-        within = self.labels - starts[:-1]
+        within = np.maximum(self.labels - starts[:-1], 0)  # any class where it is not known
         combined, flat = np.ones((*probs.shape[:-1], 1)), np.zeros(len(self), np.int64)
         for group, (start, end) in enumerate(itertools.pairwise(starts)):
             combined = combined[..., :, None] * probs[..., None, start:end]
@@ -273,8 +274,11 @@ def _check(scores: Scores) -> None:
         raise InputError(f"{scores.path!r} holds a video twice; {_EVALUATE}.")
     limit = 2 if scores.label_kind == "multi" else num_classes
     low, high = scores.labels.min(), scores.labels.max()
-    if low < 0 or high >= limit:
-        raise InputError(f"{scores.path!r} has labels {low} to {high}, not 0 to {limit - 1}.")
+    lowest = -1 if scores.label_kind == "joint" else 0
+    if low < lowest or high >= limit:
+        raise InputError(
+            f"{scores.path!r} has labels {low} to {high}, not {lowest} to {limit - 1}."
+        )
 
 
 def _check_frames(scores: Scores) -> dict[str, Sequence[int]]:
