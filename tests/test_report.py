@@ -201,8 +201,8 @@ def test_sections_without_scores_say_which_command_makes_them(tmp_path):
 
 
 def test_tempo_may_come_from_a_third_run(tmp_path):
-    run = score_files.write(tmp_path / "run", ["multi_view"])
-    base = score_files.write(tmp_path / "base", ["multi_view"], right=[0])
+    run = score_files.write(tmp_path / "run", ["multi_view"], without=["embedding"])
+    base = score_files.write(tmp_path / "base", ["multi_view"], right=[0], without=["embedding"])
     third = score_files.write(tmp_path / "third", ["per_frame"])
     report.write(run, str(tmp_path / "out"), baseline=base, tempo_from=third)
     found = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -252,7 +252,7 @@ def test_per_frame_scores_must_be_where_they_are_said_to_be(tmp_path, capsys):
 
 
 def test_a_report_is_replaced_only_by_a_whole_one(tmp_path, monkeypatch):
-    run = score_files.write(tmp_path / "run", ["multi_view"])
+    run = score_files.write(tmp_path / "run", ["multi_view"], without=["embedding"])
     out = tmp_path / "out"
     report.write(run, str(out))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -284,7 +284,7 @@ def test_what_is_no_report_is_not_replaced(tmp_path, capsys):
 
 
 def test_the_same_scores_make_the_same_report(tmp_path):
-    run = score_files.write(tmp_path / "run", ["multi_view"])
+    run = score_files.write(tmp_path / "run", ["multi_view"], without=["embedding"])
     pages = [report.write(run, str(tmp_path / name)) for name in ("a", "b")]
     first, second = (pathlib.Path(path).read_bytes() for path in pages)
     assert first == second

@@ -6,6 +6,7 @@ The only file that imports scikit-learn. t-SNE: van der Maaten and Hinton, JMLR 
 import dataclasses
 
 import numpy as np
+import threadpoolctl  # a requirement of scikit-learn
 from sklearn import decomposition, manifold, neighbors
 
 from tempo.errors import InputError
@@ -61,13 +62,16 @@ def project(
     perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
     nearest = neighbors.NearestNeighbors(n_neighbors=1).fit(x).kneighbors(return_distance=False)
     reduced = _principal(x, seed)
-    xy = manifold.TSNE(
-        n_components=2,
-        perplexity=perplexity,
-        init=_start(reduced),
-        learning_rate="auto",
-        random_state=seed,
-    ).fit_transform(reduced)
+    # One thread: the sums of several depend on how many there are, and on a busy machine they spend
+    # their time waiting for each other.
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        xy = manifold.TSNE(
+            n_components=2,
+            perplexity=perplexity,
+            init=_start(reduced),
+            learning_rate="auto",
+            random_state=seed,
+        ).fit_transform(reduced)
     return Plane(rows, xy.astype(np.float64), perplexity, float(np.mean(own[nearest[:, 0]] == own)))
 
 
