@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 
 MAX_DIMS = 64  # numpy's own limit
+MAX_KEY, MAX_ITEMS = 1000, 8  # characters of a key of a dict, items of one that is a tuple
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 # torch's names of the dtypes that are read, and the names of their storages.
@@ -95,7 +96,11 @@ class Damage(ValueError):
 
 
 def need(condition: Any, what: str) -> None:
-    """Raises `Damage` unless the condition holds."""
+    """Raises `Damage` unless the condition holds.
+
+    The text is made even where the condition holds: never put a container of the file into it, for
+    a few bytes of tuples in tuples can stand for a text that fills the memory.
+    """
     if not condition:
         raise Damage(what)
 
@@ -104,18 +109,21 @@ def _extents(values: Any) -> bool:
     return (
         isinstance(values, tuple | list)
         and len(values) <= MAX_DIMS
-        and all(type(v) is int and v >= 0 for v in values)
+        and all(type(v) is int and 0 <= v < 2**63 for v in values)
     )
 
 
 def key(value: Any) -> Any:
     """The value, which may be a key of a dict or an item of a set."""
-    # Nested tuples are hashed without a limit on depth, so only flat ones may be keys.
-    flat = (*SCALARS, np.generic, Token, Placeholder)
-    ok = isinstance(value, flat) or (
-        isinstance(value, tuple) and all(isinstance(v, flat) for v in value)
-    )
-    need(ok, f"a key of the kind {type(value).__name__}")
+    # Nested tuples are hashed without a limit on depth, so only flat ones may be keys; and keys
+    # are told in messages, so only short ones.
+    parts = value if isinstance(value, tuple) else (value,)
+    need(len(parts) <= MAX_ITEMS, f"a key of {len(parts)} items")
+    for part in parts:
+        known = isinstance(part, (*SCALARS, np.generic, Token, Placeholder))
+        need(known, f"a key of the kind {type(part).__name__}")
+        long = isinstance(part, str | bytes) and len(part) > MAX_KEY
+        need(not long, f"a key of more than {MAX_KEY} characters")
     return value
 
 
@@ -184,9 +192,9 @@ def _container(kind):
 def _dict(machine, items=()):
     need(isinstance(items, dict | list | tuple), "a dict made of no container")
     machine.spend(64 * len(items))
-    if not isinstance(items, dict):
-        need(all(isinstance(i, list | tuple) and len(i) == 2 for i in items), "a dict of no pairs")
-    return {key(k): v for k, v in dict(items).items()}
+    pairs = items.items() if isinstance(items, dict) else items
+    need(all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs), "a dict of no pairs")
+    return {key(k): v for k, v in pairs}
 
 
 def _defaultdict(machine, factory=None, items=()):
@@ -199,7 +207,8 @@ def _complex(machine, real, imag):
 
 
 def _device(machine, kind, index=None):
-    need(isinstance(kind, str), "a device without a name")
+    need(isinstance(kind, str) and len(kind) < 100, "a device without a name")
+    need(index is None or _extents([index]), "a device without a number")
     return Token(kind if index is None else f"{kind}:{index}")
 
 

@@ -21,7 +21,7 @@ class _Machine:
         self.stack, self.below, self.memo, self.budget = [], [], {}, budget
 
     def unknown(self, name: str) -> names.Placeholder:
-        name = name if name.isprintable() and len(name) < 200 else ascii(name)[:200]
+        name = name if name.isprintable() and len(name) < 200 else ascii(name[:200])[:200]
         if not self.skip_unknown:
             raise InputError(
                 f"{self.where} wants {name}, which is no tensor and no plain container; nothing of "

@@ -63,7 +63,7 @@ def _storage(kind: Any, key: Any, num_items: Any, start: int = 0) -> Storage | P
     if isinstance(kind, Placeholder):
         return kind
     name = kind.name.rsplit(".", 1)[-1] if isinstance(kind, Token) else None
-    known = name in pickle_names.STORAGES and isinstance(key, str)
+    known = name in pickle_names.STORAGES and isinstance(key, str) and len(key) < 100
     need(known and _counts(num_items, start), "an odd storage")
     return Storage(key, pickle_names.DTYPES[pickle_names.STORAGES[name]], num_items, start)
 
@@ -96,10 +96,11 @@ def read_legacy(path: str, data: mmap.mmap, skip_unknown: bool) -> tuple[Any, Bl
 
     load()  # the magic number
     version = load()
-    need(version == 1001, f"version {version!r} of torch's format")
+    need(type(version) is int and version == 1001, "another version of torch's format")
     load()  # about the machine; the blocks are little-endian whatever it says
     value, keys = load(persistent=persistent), load()
-    need(isinstance(keys, list) and all(k in itemsizes for k in keys), "odd storages")
+    need(isinstance(keys, list) and all(isinstance(k, str) for k in keys), "odd storages")
+    need(itemsizes.keys() >= set(keys), "storages without a tensor")
     blocks = {}
     for key in keys:
         (num_items,) = struct.unpack("<q", data.read(8))

@@ -1,6 +1,9 @@
 import io
 import os
 import pickle
+import re
+import subprocess
+import sys
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 
@@ -147,6 +150,34 @@ def test_copies_do_not_outgrow_the_file():
     many += b"c_codecs\nencode\nq\x010" + b"(" + b"h\x01h\x00X\x06\x00\x00\x00latin1\x86R" * 100
     with pytest.raises(ValueError, match="copies more than it holds"):
         load(many + b"e.")
+
+
+NEST, DOUBLE = b")" + b"\x85" * 2_000_000, b")" + b"2\x86" * 60  # ((((...)))), ((x, x), (x, x))
+CALL = b"ccollections\nOrderedDict\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CALL + b"]]" + NEST + b"aK\x01aa\x85R.",  # OrderedDict([[key, 1]])
+        CALL + b"(" + NEST + b"K\x01\x86t\x85R.",
+        b"\x80\x02}" + NEST + b"K\x01s.",
+        b"\x80\x04\x8f(" + NEST + b"\x90.",
+        b"ctorch\ndevice\n(S'cuda'\n" + DOUBLE + b"tR.",
+        b"\x80\x02}(" + b"K\x01" * 9 + b"tNs.",  # a key of nine items
+        b"\x80\x02}X" + (1001).to_bytes(4, "little") + b"x" * 1001 + b"Ns.",
+    ],
+)
+def test_what_would_be_hashed_or_told_without_end_is_refused(data):
+    # In another process: Python would not survive the hash of the first ones.
+    code = (
+        "import io, sys; from tempo.convert import pickle_names, pickles\n"
+        "data = sys.stdin.buffer.read()\n"
+        "try: pickles.load(io.BytesIO(data), 'file', size=len(data))\n"
+        "except pickle_names.Damage as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    assert re.match(rb"a key of|a device without", run.stdout), run.stdout
 
 
 PLAIN = {
