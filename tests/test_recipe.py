@@ -149,7 +149,7 @@ def test_named_evaluators_replace_those_of_the_config():
     made = recipe.from_config(config).eval
     assert list(made) == ["b", "per_frame", "tempo_robustness", "use_of_time"]
     assert made["b"].view.num_clips == 2
-    # As the config has it, where it has it; else one centre crop like that of its first evaluator.
+    # As the config has it, where it has it; else one centre crop like that of its main evaluator.
     assert made["use_of_time"].view.num_clips == 5
     for name in ("per_frame", "tempo_robustness"):
         assert made[name].kind.name == name and made[name].split == "val"
@@ -162,6 +162,21 @@ def test_named_evaluators_replace_those_of_the_config():
     assert made["multi_view"].view.size_px == 224 and made["multi_view"].split == "test"
 
 
+def test_the_views_of_a_model_are_those_of_one_evaluator():
+    def made(**evaluators):
+        given = {"input": {"size_px": 112}, "eval": evaluators}
+        return recipe.main_view(recipe.from_config(MINIMAL | given))
+
+    ten, three = {"num_clips": 10}, {"num_clips": 3}
+    frames, time = {"kind": "per_frame"}, {"kind": "use_of_time", "num_clips": 5}
+    assert made(a=three, multi_view=ten, z=three).num_clips == 10
+    assert made(z=three, b=ten, a=frames).num_clips == 10
+    assert made(b=three, multi_view=time).num_clips == 3
+    for without in ({}, {"a": frames, "b": time}):
+        view = made(**without)
+        assert (view.num_views, view.size_px, view.short_side_px) == (1, 112, 128)
+
+
 def test_evaluators_that_are_neither_there_nor_a_kind():
     with pytest.raises(InputError, match="Unknown evaluator 'singel'.*Did you mean 'single'"):
         recipe.with_evaluators(MINIMAL, ["singel"])
@@ -169,3 +184,15 @@ def test_evaluators_that_are_neither_there_nor_a_kind():
         recipe.with_evaluators(MINIMAL, ["single", "perframe"])
     with pytest.raises(InputError, match="No evaluator is named"):
         recipe.with_evaluators(MINIMAL, [])
+
+
+def test_features_are_stored_by_multi_view_evaluators_alone():
+    given = {"eval": {"a": {"num_clips": 2}, "b": {"kind": "use_of_time"}}}
+    found = recipe.with_embedding(given)
+    assert found["eval"] == {
+        "a": {"num_clips": 2, "save_embedding": True},
+        "b": {"kind": "use_of_time"},
+    }
+    assert "save_embedding" not in given["eval"]["a"]
+    with pytest.raises(InputError, match="kind 'multi_view', but none runs"):
+        recipe.with_embedding({"eval": {"b": {"kind": "use_of_time"}}})
