@@ -102,7 +102,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str]) -> style.Drawn:
                 if value > 0:
                     axes.text(
                         column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
-                        color=style.PAPER if value > 0.55 else style.INK,
+                        color=style.ON_RUN if value > 0.55 else style.INK,
                     )  # fmt: skip
         for spine in axes.spines.values():
             spine.set_visible(True)

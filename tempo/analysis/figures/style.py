@@ -20,9 +20,9 @@ SERIES = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5fb2", "#8c6d31",
 )  # fmt: skip
 OTHERS = "#b4bcc5"
-PAPER = "#fdfefe"
+ON_RUN = "#ffffff"  # on both pages, as a cell of a heat map is as dark on both
 _DARK = {
-    INK: "#e6e9ed", QUIET: "#9aa4af", GRID: "#343b44", PAPER: "#14171b", OTHERS: "#77828e",
+    INK: "#e6e9ed", QUIET: "#9aa4af", GRID: "#343b44", OTHERS: "#77828e",
     "#0072b2": "#4aa8e0", "#d55e00": "#ee8a42", "#009e73": "#2fbf94", "#cc79a7": "#dd9cc0",
     "#e69f00": "#edb233", "#56b4e9": "#8fd0f5", "#7f5fb2": "#a98bdc", "#8c6d31": "#c2a25f",
 }  # fmt: skip

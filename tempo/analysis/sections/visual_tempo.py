@@ -63,7 +63,7 @@ def widths(c: Compared) -> Section:
         f"above half the maximum.{said}"
     )
     columns = [
-        Column("mode", "width"), Column("median_frames", "median (frames)", "number"),
+        Column("mode", "width", "long"), Column("median_frames", "median (frames)", "number"),
         Column("mean_frames", "mean (frames)", "number"),
         Column("median_s", "median (s)", "number"), Column("mean_s", "mean (s)", "number"),
         Column("videos", "videos", "count"),
