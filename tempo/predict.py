@@ -2,7 +2,7 @@
 
 A VIDEO is a file, a folder (searched to the bottom, in sorted order), or `-` for a list of paths on
 stdin. Exit status: 0 all videos predicted, 1 some were not (named on stderr with the reason), 2 bad
-input, found before any work.
+input, found before any work, 141 nobody reads the output any more.
 
 From Python, `tempo.predict.predict(checkpoint, paths)` gives the same as objects.
 """
@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _take_any_name()
     try:
         return _run(given)
+    except BrokenPipeError:  # whoever reads has read enough: `... | head -1`
+        # Python writes out what is left when it ends, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -127,7 +131,8 @@ def _run(given: argparse.Namespace) -> int:
         elif found.timeline is not None:
             _draw(predictor, found, figure, given.topk)
         if given.json:
-            print(json.dumps(_as_json(predictor, found, figure, given.topk)), flush=True)
+            row = _as_json(predictor, found, figure, given.topk)
+            print(json.dumps(_rounded(row)), flush=True)
         elif not found.error:
             print(_as_text(predictor, found, figure, given.topk), flush=True)
     return 1 if num_failed else 0
@@ -208,6 +213,15 @@ def _as_json(
             "probs": line.probs[:, rows].T.tolist(),
         }
     return row
+
+
+def _rounded(value: Any) -> Any:
+    """JSON with six digits behind the point: seconds and probabilities do not know more."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _as_text(predictor: "Predictor", found: "Prediction", figure: str, count: int) -> str:
