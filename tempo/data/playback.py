@@ -14,11 +14,19 @@ from tempo.data import sampling
 from tempo.errors import InputError
 from tempo.types import ClipSpec, ViewSpec
 
+MAX_STRIDE_SCALE = 1000
+"""Beyond it hardly any video has a second frame to show."""
+
 
 def check(clip: ClipSpec, stride_scale: float) -> None:
     """Raises `InputError` for a scale that clips cannot be shown at."""
     if not (math.isfinite(stride_scale) and stride_scale > 0):
         raise InputError(f"A stride scale must be above 0 (1 changes nothing); got {stride_scale}.")
+    if stride_scale > MAX_STRIDE_SCALE:
+        raise InputError(
+            f"A stride scale can be at most {MAX_STRIDE_SCALE} (1 changes nothing); got "
+            f"{stride_scale:g}."
+        )
     if stride_scale != 1 and clip.sampling != "dense":
         raise InputError(
             f"Clips of this model are {clip.num_frames} frames spread over the whole video "
@@ -37,6 +45,8 @@ def view_indices(
 ) -> np.ndarray:
     """The clips of an evaluation, int64 [num_clips,T+E]; `sampling.eval_indices` at a scale of 1.
 
+    Where clips start follows the same rule, for clips as long as they are at the scale.
+
     Args:
       num_frames: N of the video.
       clip: which frames make a clip.
@@ -45,11 +55,14 @@ def view_indices(
       extra_frames: E, frames beyond the T.
       stride_scale: s, see above.
     """
-    clip, extra_frames, steps = _at_scale(clip, extra_frames, stride_scale)
-    found = sampling.eval_indices(
-        num_frames, clip, view.num_clips, view.clip_starts, timestamps, extra_frames
-    )
-    return found[:, steps]
+    views = view.num_clips, view.clip_starts
+    if clip.sampling != "dense":
+        return sampling.eval_indices(num_frames, clip, *views, timestamps, extra_frames)
+    shown = sampling.source(num_frames, clip, timestamps)
+    steps = _steps(clip, extra_frames, stride_scale)
+    starts = sampling.dense_starts(len(shown), clip, *views, clip.stride * stride_scale)
+    starts = np.minimum(starts, max(len(shown) - 1 - steps[-1], 0))
+    return shown[_clips(starts, steps, len(shown), clip)]
 
 
 def window_indices(
@@ -83,33 +96,28 @@ def window_indices(
     clip = dataclasses.replace(clip, order=order)
     shown = sampling.source(num_frames, clip, timestamps)
     rate = clip.fps or fps
-    is_dense = clip.sampling == "dense"
-    if is_dense:
-        clip, extra_frames, steps = _at_scale(clip, extra_frames, stride_scale)
-        length = sampling.clip_span(clip) + extra_frames * clip.stride
+    if clip.sampling == "dense":
+        steps = _steps(clip, extra_frames, stride_scale)
+        length = int(steps[-1]) + 1
     else:
         length = min(max(1, round(window_s * rate)), len(shown))
         steps = sampling.eval_segments(length, clip.num_frames, 1)[0]
     hop = max(1, round(hop_s * rate) if hop_s else length // 2)
     last = max(len(shown) - length, 0)
-    starts = [*range(0, last, hop), last]
-    if not is_dense:
-        return np.stack([shown[start + steps] for start in starts])
-    found = (sampling.dense_indices(start, len(shown), clip, extra_frames) for start in starts)
-    return np.stack([shown[window[steps]] for window in found])
+    starts = np.array([*range(0, last, hop), last])
+    return shown[_clips(starts, steps, len(shown), clip)]
 
 
-def _at_scale(
-    clip: ClipSpec, extra_frames: int, stride_scale: float
-) -> tuple[ClipSpec, int, np.ndarray | slice]:
-    """(clip, extra frames, which of its frames to show), for dense clips that are scaled."""
-    stride = clip.stride * stride_scale
-    if clip.sampling != "dense" or stride_scale == 1:
-        return clip, extra_frames, slice(None)
-    if stride >= 1 and math.isclose(stride, round(stride)):
-        return dataclasses.replace(clip, stride=round(stride)), extra_frames, slice(None)
-    # All frames of the span, of which some are shown, or some more than once.
-    steps = np.floor(np.arange(clip.num_frames + extra_frames) * stride + 0.5 + 1e-9)
-    steps = steps.astype(np.int64)
-    span = int(steps[clip.num_frames - 1]) + 1
-    return dataclasses.replace(clip, num_frames=span, stride=1), int(steps[-1]) + 1 - span, steps
+def _steps(clip: ClipSpec, extra_frames: int, stride_scale: float) -> np.ndarray:
+    """Frames of a dense clip, counted from its first, int64 [T+E]."""
+    places = np.arange(clip.num_frames + extra_frames) * (clip.stride * stride_scale)
+    return np.floor(places + 0.5 + 1e-9).astype(np.int64)  # 0.5 may be 0.4999... by rounding
+
+
+def _clips(starts: np.ndarray, steps: np.ndarray, num_frames: int, clip: ClipSpec) -> np.ndarray:
+    """Clips of these steps, int64 [n,T+E]; past the end as `sampling.dense_indices` says."""
+    starts = starts[:, None]
+    if clip.short == "loop":
+        return (starts + steps) % num_frames
+    is_reached = starts + steps < num_frames
+    return starts + np.minimum(steps, (steps * is_reached).max(axis=1, keepdims=True))

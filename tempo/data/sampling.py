@@ -108,20 +108,25 @@ def clip_span(clip: ClipSpec) -> int:
 
 
 def dense_starts(
-    num_frames: int, clip: ClipSpec, num_clips: int, clip_starts: str = "linspace"
+    num_frames: int,
+    clip: ClipSpec,
+    num_clips: int,
+    clip_starts: str = "linspace",
+    stride: float | None = None,
 ) -> np.ndarray:
     """First frames of `num_clips` dense clips, int64 [num_clips].
 
     `linspace` (mmaction2): round(k * max(N - L, 0) / (num_clips - 1)), so the first clip starts
     with the video and the last ends with it; a single clip is centred. `ticks` (TPN release): with
     tick = (N - T * stride + 1) / num_clips, int(tick / 2 + tick * k), and 0 for all if
-    N < T * stride.
+    N < T * stride. `stride` stands in place of the clip's, and need not be whole.
     """
     k = np.arange(num_clips)
+    stride = clip.stride if stride is None else stride
     if clip_starts == "ticks":
-        tick = max(num_frames - clip.num_frames * clip.stride + 1, 0) / num_clips
+        tick = max(num_frames - clip.num_frames * stride + 1, 0) / num_clips
         return (tick / 2 + tick * k).astype(np.int64)
-    free = max(num_frames - clip_span(clip), 0)
+    free = max(num_frames - (clip.num_frames - 1) * stride - 1, 0)
     if num_clips == 1:
         return np.array([free // 2], np.int64)
     return np.round(k * (free / (num_clips - 1))).astype(np.int64)

@@ -56,7 +56,35 @@ def test_frames_beyond_a_clip_follow_at_the_same_speed():
 
 
 def test_a_video_too_short_for_the_speed_holds_its_last_frame():
-    np.testing.assert_array_equal(views(1.1, num_clips=1, num_frames=7), [[0, 4, 6, 6]])
+    np.testing.assert_array_equal(views(1.1, num_clips=1, num_frames=7), [[0, 4, 4, 4]])
+    np.testing.assert_array_equal(
+        views(1.1, num_clips=1, num_frames=7, short="loop"), [[0, 4, 2, 6]]
+    )
+    np.testing.assert_array_equal(views(1000, num_clips=2), [[0, 0, 0, 0]] * 2)
+
+
+@pytest.mark.parametrize("starts", ["linspace", "ticks"])
+@pytest.mark.parametrize("short", ["hold_last", "loop"])
+@pytest.mark.parametrize("extra", [0, 1])
+@pytest.mark.parametrize("num_frames", [1, 10, 29, 30, 33, 34, 100])
+def test_a_whole_stride_is_that_of_an_evaluation_in_short_videos_too(
+    starts, short, extra, num_frames
+):
+    clip = dataclasses.replace(CLIP, stride=10, short=short)
+    times = TIMES[:num_frames]
+    expected = sampling.eval_indices(num_frames, clip, 3, starts, times, extra)
+    found = views(2.5, num_frames=num_frames, extra=extra, starts=starts, short=short)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_clips_start_where_clips_of_that_length_do():
+    # (100 - 4 * 4.4 + 1) / 3 = 27.8 from one clip to the next, the first at half of it.
+    np.testing.assert_array_equal(views(1.1, starts="ticks")[:, 0], [13, 41, 69])
+    # Two frames of 0 to 100 between 95.5 and 101 would be one too many.
+    found = playback.view_indices(
+        101, CLIP, ViewSpec(num_clips=2), np.arange(101) / 25, stride_scale=0.375
+    )
+    np.testing.assert_array_equal(found[-1], [95, 97, 98, 100])
 
 
 def test_ticks_of_a_clock_are_scaled_like_frames():
@@ -68,6 +96,12 @@ def test_ticks_of_a_clock_are_scaled_like_frames():
 def test_a_scale_must_be_a_positive_number(scale):
     with pytest.raises(InputError, match="must be above 0"):
         playback.check(CLIP, scale)
+
+
+def test_a_scale_has_an_upper_limit():
+    playback.check(CLIP, playback.MAX_STRIDE_SCALE)
+    with pytest.raises(InputError, match="at most 1000 .* got 1e[+]09"):
+        playback.check(CLIP, 1e9)
 
 
 def test_clips_without_a_stride_have_no_scale():
