@@ -46,12 +46,16 @@ def expected(records, fps, copies):
     return rows
 
 
-@pytest.mark.parametrize("batch_size", [4, 8, 60])
 @pytest.mark.parametrize(
-    "clip, is_per_frame, copies",
-    [("auto", True, 1), ("auto", False, 4), ("single", False, 1), ("static", True, 4)],
+    "clip, is_per_frame, copies, batch_size",
+    [
+        ("auto", True, 1, 4),
+        ("auto", False, 4, 60),
+        ("single", False, 1, 8),
+        ("static", True, 4, 4),
+    ],
 )
-def test_every_frame_is_scored_once(records, tmp_path, batch_size, clip, is_per_frame, copies):
+def test_every_frame_is_scored_once(records, tmp_path, clip, is_per_frame, copies, batch_size):
     scorer = numbered.scorer(
         records, predict, num_classes=3, batch_size=batch_size, is_per_frame=is_per_frame
     )
@@ -101,9 +105,11 @@ def test_memory_does_not_grow_with_the_length_of_a_video(records, tmp_path):
     assert shapes == [(4, 4, 32, 32, 3)]
 
 
-def test_joint_labels_have_the_probability_of_the_pair(records, tmp_path, monkeypatch):
+def joint_scorer(records, monkeypatch, unknown=()):
+    """Of a verb and a noun per video, the verb of some of them not known; (scorer, split)."""
     split = records.split("test")
     split.labels = np.stack([split.labels, 2 + split.labels], axis=1).astype(np.int32)
+    split.labels[list(unknown), 0] = -1
     monkeypatch.setattr(type(records), "split", lambda self, name: split)
     joint = dataclasses.replace(records, label_groups={"verb": 2, "noun": 2}, label_kind="joint")
 
@@ -112,8 +118,13 @@ def test_joint_labels_have_the_probability_of_the_pair(records, tmp_path, monkey
         return {"logits": number * jnp.array([[0.1, -0.1, 0.2, 0.0]]) + variables}
 
     task = tasks.create("joint", 4, {"verb": 2, "noun": 2})
-    scorer = numbered.scorer(joint, verb_and_noun, task=task)
+    return numbered.scorer(joint, verb_and_noun, task=task), split
+
+
+def test_joint_labels_have_the_probability_of_the_pair(records, tmp_path, monkeypatch):
+    scorer, split = joint_scorer(records, monkeypatch)
     row, saved = numbered.evaluated(PerFrame(), scorer, tmp_path)
+    assert "labelled_videos" not in row
     of_video = np.repeat(np.arange(len(split)), np.diff(saved["offsets"]))
     logits = saved["frames"][:, None] * np.array([0.1, -0.1, 0.2, 0.0])
     verb, noun = (np.asarray(jax.nn.softmax(part)) for part in (logits[:, :2], logits[:, 2:]))
@@ -124,6 +135,20 @@ def test_joint_labels_have_the_probability_of_the_pair(records, tmp_path, monkey
     moved = saved["frames"] > 0
     np.testing.assert_array_equal(saved["predicted"][moved], [[0, 2]] * moved.sum())
     assert row["top1"] == pytest.approx(np.mean(moved & (label == 0)))
+
+
+def test_videos_whose_label_is_not_known_have_no_probability(records, tmp_path, monkeypatch):
+    scorer, split = joint_scorer(records, monkeypatch, unknown=(0, 3))
+    row, saved = numbered.evaluated(PerFrame(), scorer, tmp_path)
+    of_video = np.repeat(np.arange(len(split)), np.diff(saved["offsets"]))
+    is_known = ~np.isin(of_video, (0, 3))
+    np.testing.assert_array_equal(np.isfinite(saved["probs"]), is_known)
+    hit = (saved["frames"] > 0) & (split.labels[of_video, 0] == 0)
+    assert row["labelled_videos"] == len(split) - 2 and row["num_frames"] == len(of_video)
+    assert row["top1"] == pytest.approx(hit[is_known].mean()) != hit.mean()
+    split.labels[:, 1] = -1
+    with pytest.raises(InputError, match="eval.x .* no label of split='test' is known"):
+        PerFrame().check("eval.x", scorer)
 
 
 def test_what_has_no_single_frames_is_refused(records):
