@@ -74,7 +74,7 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
     r = exp.recipe
     ops = device_ops.without_augmentation(r.input.device_ops)
     preprocess = device_ops.create(ops, exp.records.num_classes)
-    predict = streaming.make_predict(exp.model, preprocess, exp.mesh)
+    predict = streaming.make_predict(exp.model, preprocess, exp.task, exp.mesh)
     unit = sharding.batch_unit(exp.mesh)
     like_training = -(-r.batch_size // unit) * unit
     made = []

@@ -60,7 +60,8 @@ def measure(args: argparse.Namespace, records: pipeline.Records) -> dict:
     )
     shape = (args.batch, args.frames, args.size, args.size, 3)
     preprocess = device_ops.create(("normalize",), records.num_classes)
-    predict = streaming.make_predict(model, preprocess, mesh)
+    task = tasks.create("single", records.num_classes)
+    predict = streaming.make_predict(model, preprocess, task, mesh)
     variables = jax.device_put(
         train_step.cheap_init(model, np.zeros((1, *shape[1:]), np.float32)),
         sharding.replicated(mesh),
@@ -70,7 +71,7 @@ def measure(args: argparse.Namespace, records: pipeline.Records) -> dict:
         predict,
         records=records,
         split="test",
-        task=tasks.create("single", records.num_classes),
+        task=task,
         mesh=mesh,
         clip=ClipSpec(num_frames=args.frames, stride=args.stride),
         view=ViewSpec(

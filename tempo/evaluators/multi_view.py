@@ -3,9 +3,12 @@
 import dataclasses
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tempo.evaluators import metrics, scoring
 from tempo.evaluators.evaluator import VIEW_KEYS, Measured
 from tempo.evaluators.streaming import Scorer
+from tempo.types import ClipSpec, ViewSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,17 @@ class MultiView:
         """Clips, crops, and how they are averaged."""
         return scoring.protocol(scorer.clip, scorer.view)
 
+    def views(self, view: ViewSpec) -> str:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        return scoring.counted(view)
+
+    def clips(self, clip: ClipSpec, timestamps: np.ndarray) -> dict[str, ClipSpec]:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        return {"": clip}
+
     def measure(self, scorer: Scorer, variables: Any) -> Measured:
         """See `tempo.evaluators.evaluator.Kind`."""
-        found = scorer.videos(
+        found, clips_per_s = scorer.videos(
             variables, save_views=self.save_views, save_embedding=self.save_embedding
         )
         [probs], [logits] = found.probs, found.logits
@@ -47,6 +58,6 @@ class MultiView:
         row = {
             "views": scorer.view.num_views,
             **metrics.accuracies(scorer.task, probs, scorer.split.labels),
-            "clips_per_s": found.clips_per_s,
+            "clips_per_s": clips_per_s,
         }
         return Measured(row, arrays, found.bad)

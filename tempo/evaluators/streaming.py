@@ -6,7 +6,6 @@ the devices, and in that of the host only through the few videos that are read a
 """
 
 import collections
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -20,12 +19,13 @@ from jax.sharding import Mesh
 from tempo import sharding
 from tempo.data import pipeline
 from tempo.errors import InputError
+from tempo.evaluators import scoring
 from tempo.task import Task
 from tempo.types import Array, Batch, ClipSpec, ViewSpec
 
 Predict = Callable[[Any, Array], dict[str, Array]]
-"""(variables, video uint8 `[B,T,H,W,C]`) -> `logits [B,K]` and, if the model gives one,
-`embedding [B,D]`, whole on every device."""
+"""(variables, video uint8 `[B,T,H,W,C]`) -> `logits` and `probs` `[B,K]` and, if the model gives
+one, `embedding [B,D]`."""
 
 Piece = tuple[np.ndarray, np.ndarray]
 """Clips `[n,T,H,W,C]` and what each is, int32 `[n,tags]`; a first tag below 0 is padding."""
@@ -36,38 +36,53 @@ _FETCHED = ("logits", "probs")
 
 
 def make_predict(
-    model: nn.Module, preprocess: Callable[[Array, Batch], Batch], mesh: Mesh
+    model: nn.Module,
+    preprocess: Callable[[Array, Batch], Batch],
+    task: Task,
+    mesh: Mesh | None = None,
 ) -> Predict:
-    """The compiled forward pass; evaluators share one, which compiles once per clip shape."""
+    """The compiled forward pass; evaluators share one, which compiles once per clip shape.
+
+    Args:
+      model: gives the logits.
+      preprocess: of `device_ops.create`.
+      task: turns logits into probabilities.
+      mesh: over all devices, which then all hold the whole result; None computes where the
+        variables are.
+    """
 
     def predict(variables, video):
         batch = preprocess(jax.random.key(0), {"video": video})
         outputs = model.apply(variables, batch["video"], train=False)
-        return {name: outputs[name] for name in ("logits", "embedding") if name in outputs}
+        found = {name: outputs[name] for name in ("logits", "embedding") if name in outputs}
+        return {**found, "probs": task.probs(outputs["logits"])}
 
-    return jax.jit(predict, out_shardings=sharding.replicated(mesh))
+    return jax.jit(predict, out_shardings=None if mesh is None else sharding.replicated(mesh))
 
 
-@dataclasses.dataclass(frozen=True)
-class VideoScores:
-    """Scores of all N videos, each the mean over its V views, for M orders of their frames.
+def run(
+    forward: Callable[[np.ndarray, np.ndarray], tuple[Array, dict[str, Array]]],
+    pieces: Iterable[Piece],
+    size: int,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Scores of clips on the host, without padding, two batches behind what is given.
 
-    Attributes:
-      probs: `[M,N,K]`; the mean of the views' probabilities, or the probabilities of the mean
-        logits, as `ViewSpec.average` says.
-      logits: means `[M,N,K]`.
-      bad: videos with scores that are not finite, bool `[N]`.
-      clips_per_s: after the first batch, which compiles.
-      view_logits: `[M,N,V,K]`, if asked for.
-      embedding: means `[M,N,D]`, if asked for.
+    Args:
+      forward: clips `[size,T,H,W,C]` and their tags -> all tags of the batch and the scores by
+        name, which the devices still work on.
+      pieces: clips of this process; as many in every process.
+      size: clips of a batch in this process.
+
+    Yields:
+      Tags int32 `[n,tags]`, and their scores by name.
     """
-
-    probs: np.ndarray
-    logits: np.ndarray
-    bad: np.ndarray
-    clips_per_s: float
-    view_logits: np.ndarray | None = None
-    embedding: np.ndarray | None = None
+    pending = collections.deque()
+    for video, tags in _of_one_size(pieces, size):
+        pending.append(jax.copy_to_host_async(forward(video, tags)))
+        if len(pending) > _IN_FLIGHT:
+            yield _on_host(pending.popleft())
+    while pending:
+        yield _on_host(pending.popleft())
 
 
 class Rate:
@@ -149,10 +164,7 @@ class Scorer:
         self._name = name
         self._predict = predict
         self._sharding = sharding.batch_sharding(mesh)
-        whole = sharding.replicated(mesh)
-        self._gather = jax.jit(lambda tags: tags, out_shardings=whole)
-        # Compiled: eager operations would wait behind the batch that has been given already.
-        self._probs = jax.jit(task.probs, out_shardings=whole)
+        self._gather = jax.jit(lambda tags: tags, out_shardings=sharding.replicated(mesh))
         process_index, process_count = sharding.process_slot(mesh)
         self.reader = {
             "num_workers": num_workers,
@@ -173,37 +185,37 @@ class Scorer:
         *,
         clip: ClipSpec | None = None,
         orders: Callable[[np.ndarray], Sequence[np.ndarray | None]] | None = None,
+        num_orders: int = 1,
         save_views: bool = False,
         save_embedding: bool = False,
         title: str = "",
-    ) -> VideoScores:
-        """The scores of every video of the split, each of its views counted exactly once.
+    ) -> tuple[scoring.Averages, float]:
+        """Scores of every video of the split, each view counted once, and clips per second.
 
         Args:
           variables: `{"params", "batch_stats"}`.
           clip: in place of the scorer's.
           orders: rows of the split `[b]` -> for each of M orders, int `[b,T+E]`, which frames of
-            a decoded clip are shown in its places; None for all as they are. Without it M is 1.
+            a decoded clip are shown in its places; None for all as they are.
+          num_orders: M.
           save_views: keep every view's logits.
           save_embedding: keep the embedding.
           title: of the progress bar.
         """
         fetched = (*_FETCHED, "embedding") if save_embedding else _FETCHED
-        num_orders = 1 if orders is None else len(orders(np.zeros(1, np.int64)))
-        sums = _Sums((num_orders, len(self.split), self.view.num_views), save_views)
-        rate = Rate()
-        pieces = self.clips(clip, orders, title)
-        for tags, found in self.stream(variables, pieces, fetched):
-            self._unmirror(tags[:, 1], found)
-            sums.add(tags, found)
-            rate.add(len(tags))
-        sums.check(self._name)
-        means = {name: total / self.view.num_views for name, total in sums.totals.items()}
-        if self.view.average == "logits":
-            means["probs"] = np.asarray(self.task.probs(means["logits"]))
-        return VideoScores(
-            **means, bad=sums.bad, clips_per_s=rate.per_s, view_logits=sums.view_logits
+        scores = scoring.VideoScores(
+            self.task,
+            self.view,
+            self.records.mirror_labels,
+            num_videos=len(self.split),
+            num_orders=num_orders,
+            save_views=save_views,
         )
+        rate = Rate()
+        for tags, found in self.stream(variables, self.clips(clip, orders, title), fetched):
+            scores.add(tags, found)
+            rate.add(len(tags))
+        return scores.result(), rate.per_s
 
     def stream(
         self,
@@ -212,37 +224,21 @@ class Scorer:
         fetched: Sequence[str] = _FETCHED,
         prepare: Callable[[Array], Array] = lambda video: video,
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Scores of clips on the host, without padding, two batches behind what is given.
+        """Scores of the clips of all processes, see `run`.
 
         Args:
           variables: `{"params", "batch_stats"}`.
           pieces: this process's clips; as many in every process.
           fetched: which of `logits`, `probs` `[n,K]` and `embedding [n,D]` are wanted.
           prepare: from the clips of a piece, on the devices, to what `predict` takes.
-
-        Yields:
-          Tags int32 `[n,tags]` of clips of all processes, and their scores by name.
         """
-        pending = collections.deque()
-        for video, tags in _of_one_size(pieces, self.batch_size // self.num_processes):
-            given = sharding.to_global({"video": video, "tags": tags}, self._sharding)
-            outputs = dict(self._predict(variables, prepare(given["video"])))
-            outputs["probs"] = self._probs(outputs["logits"])
-            sent = self._gather(given["tags"]), {name: outputs[name] for name in fetched}
-            for array in jax.tree.leaves(sent):
-                array.copy_to_host_async()
-            pending.append(sent)
-            if len(pending) > _IN_FLIGHT:
-                yield _on_host(pending.popleft())
-        while pending:
-            yield _on_host(pending.popleft())
 
-    def _unmirror(self, view: np.ndarray, found: dict[str, np.ndarray]) -> None:
-        """Scores of mirrored views become those of the classes before mirroring."""
-        turned, mirror = np.array(self.view.mirrored)[view], self.records.mirror_labels
-        if mirror is not None and turned.any():
-            for name in _FETCHED:
-                found[name] = np.where(turned[:, None], found[name][:, mirror], found[name])
+        def forward(video, tags):
+            given = sharding.to_global({"video": video, "tags": tags}, self._sharding)
+            outputs = self._predict(variables, prepare(given["video"]))
+            return self._gather(given["tags"]), {name: outputs[name] for name in fetched}
+
+        return run(forward, pieces, self.batch_size // self.num_processes)
 
     def clips(
         self,
@@ -337,44 +333,3 @@ def _on_host(sent: tuple[Array, dict[str, Array]]) -> tuple[np.ndarray, dict[str
     tags, outputs = jax.device_get(sent)
     is_real = tags[:, 0] >= 0
     return tags[is_real], {name: values[is_real] for name, values in outputs.items()}
-
-
-class _Sums:
-    """Sums of scores over the views of each video, clip by clip in any order.
-
-    Attributes:
-      totals: `[M,N,K]` (and `[M,N,D]`) by name.
-      bad: videos with a score that is not finite, bool `[N]`.
-      view_logits: `[M,N,V,K]`, or None.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], save_views: bool):
-        self.totals: dict[str, np.ndarray] = {}
-        self.bad = np.zeros(shape[1], bool)
-        self.view_logits = None
-        self._save_views = save_views
-        self._seen = np.zeros(shape, np.int32)
-
-    def add(self, tags: np.ndarray, found: dict[str, np.ndarray]) -> None:
-        """Scores `[n,K]` by name of clips with these rows, views and orders `[n,3]`."""
-        row, view, order = tags.T
-        for name, values in found.items():
-            if name not in self.totals:
-                size = (*self._seen.shape[:2], values.shape[1])
-                self.totals[name] = np.zeros(size, np.float32)
-            np.add.at(self.totals[name], (order, row), values)
-        if self._save_views:
-            if self.view_logits is None:
-                size = (*self._seen.shape, found["logits"].shape[1])
-                self.view_logits = np.zeros(size, np.float32)
-            self.view_logits[order, row, view] = found["logits"]
-        np.add.at(self._seen, (order, row, view), 1)
-        self.bad[row[~np.isfinite(found["logits"]).all(axis=1)]] = True
-
-    def check(self, name: str) -> None:
-        """Raises `RuntimeError` unless every view was added once."""
-        if not np.all(self._seen == 1):
-            raise RuntimeError(
-                f"{name}: {np.sum(self._seen == 0)} views were not evaluated and "
-                f"{np.sum(self._seen > 1)} more than once; this is a bug in the reader."
-            )

@@ -13,6 +13,7 @@ from tempo.errors import InputError
 from tempo.evaluators import metrics, scoring
 from tempo.evaluators.evaluator import VIEW_KEYS, Measured
 from tempo.evaluators.streaming import Scorer
+from tempo.types import ClipSpec, ViewSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,20 +62,27 @@ class TempoRobustness:
 
     def protocol(self, scorer: Scorer) -> str:
         """The views at the trained stride, and the other strides."""
-        strides = ", ".join(map(str, self._strides(scorer)))
+        strides = ", ".join(map(str, self._strides(scorer.clip.stride)))
         return f"{scoring.protocol(scorer.clip, scorer.view)}; at the strides {strides}"
+
+    def views(self, view: ViewSpec) -> str:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        return scoring.counted(view)
+
+    def clips(self, clip: ClipSpec, timestamps: np.ndarray) -> dict[str, ClipSpec]:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        strides = self._strides(clip.stride)
+        return {f"stride {n}": dataclasses.replace(clip, stride=n) for n in strides}
 
     def measure(self, scorer: Scorer, variables: Any) -> Measured:
         """See `tempo.evaluators.evaluator.Kind`."""
-        strides, trained = self._strides(scorer), scorer.clip.stride
-        found = [
-            scorer.videos(
-                variables,
-                clip=dataclasses.replace(scorer.clip, stride=stride),
-                title=f"stride {stride}",
-            )
-            for stride in strides
-        ]
+        trained = scorer.clip.stride
+        strides = self._strides(trained)
+        found = []
+        for stride in strides:
+            clip = dataclasses.replace(scorer.clip, stride=stride)
+            scores, clips_per_s = scorer.videos(variables, clip=clip, title=f"stride {stride}")
+            found.append(scores)
         labels = scorer.split.labels
         rows = [metrics.accuracies(scorer.task, scores.probs[0], labels) for scores in found]
         at_trained = rows[strides.index(trained)]
@@ -94,7 +102,7 @@ class TempoRobustness:
             "trained_stride": trained,
             "curve": curve,
             "mean_abs_drop": float(np.mean(drops)),
-            "clips_per_s": found[-1].clips_per_s,
+            "clips_per_s": clips_per_s,
         }
         arrays = {
             "strides": np.asarray(strides),
@@ -103,6 +111,6 @@ class TempoRobustness:
         }
         return Measured(row, arrays, np.any([scores.bad for scores in found], axis=0))
 
-    def _strides(self, scorer: Scorer) -> list[int]:
+    def _strides(self, trained: int) -> list[int]:
         """All that are scored, ascending."""
-        return sorted({*self.strides, scorer.clip.stride})
+        return sorted({*self.strides, trained})

@@ -10,6 +10,7 @@ from tempo.errors import InputError
 from tempo.evaluators import metrics, scoring
 from tempo.evaluators.evaluator import VIEW_KEYS, Measured
 from tempo.evaluators.streaming import Scorer
+from tempo.types import ClipSpec, ViewSpec
 
 VARIANTS = ("normal", "shuffled", "reversed", "single_frame")
 
@@ -54,12 +55,21 @@ class UseOfTime:
         views = scoring.protocol(scorer.clip, scorer.view)
         return f"{views}; frames {', '.join(VARIANTS)} (seed {self.shuffle_seed})"
 
+    def views(self, view: ViewSpec) -> str:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        return scoring.counted(view)
+
+    def clips(self, clip: ClipSpec, timestamps: np.ndarray) -> dict[str, ClipSpec]:
+        """See `tempo.evaluators.evaluator.Kind`."""
+        return {"": clip}
+
     def measure(self, scorer: Scorer, variables: Any) -> Measured:
         """See `tempo.evaluators.evaluator.Kind`."""
         num_frames = scorer.clip.num_frames + scorer.extra_frames
-        found = scorer.videos(
+        found, clips_per_s = scorer.videos(
             variables,
             orders=make_orders(num_frames, scorer.clip.num_frames // 2, self.shuffle_seed),
+            num_orders=len(VARIANTS),
         )
         labels = scorer.split.labels
         rows = [metrics.accuracies(scorer.task, probs, labels) for probs in found.probs]
@@ -68,7 +78,7 @@ class UseOfTime:
             "views": scorer.view.num_views,
             **rows[0],
             "variants": {name: row[main] for name, row in zip(VARIANTS, rows, strict=True)},
-            "clips_per_s": found.clips_per_s,
+            "clips_per_s": clips_per_s,
         }
         return Measured(row, {"variants": np.asarray(VARIANTS), "probs": found.probs}, found.bad)
 

@@ -1,11 +1,8 @@
 """The model of a checkpoint, ready for video files: one compiled shape, a few clips at a time."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import jax
 import numpy as np
 import tqdm
 
@@ -14,7 +11,7 @@ from tempo import task as tasks
 from tempo.data import clip_stream, device_ops, playback, sampling
 from tempo.data.video import browse
 from tempo.data.video.video_file import RefusedVideoError
-from tempo.evaluators import scoring
+from tempo.evaluators import scoring, streaming
 from tempo.prediction import settings
 from tempo.types import ClipSpec, ViewSpec
 
@@ -128,12 +125,7 @@ class Predictor:
         self._windows = windows
         self._batch_size = _batch_size(self.view.num_views, batch_size, windows is not None)
         preprocess = device_ops.create(ops, info["num_classes"])
-
-        def forward(variables, video):
-            batch = preprocess(jax.random.key(0), {"video": video})
-            return model.apply(variables, batch["video"], train=False)["logits"]
-
-        self._forward = jax.jit(forward)
+        self._forward = streaming.make_predict(model, preprocess, self.task)
 
     @property
     def protocol(self) -> str:
@@ -164,16 +156,13 @@ class Predictor:
             self._extra_frames,
             self._stride_scale,
         )
-        logits = scoring.unmirrored(
-            self._logits(video, clips, self.view), self.view, self._mirror_labels
-        )
-        if not np.isfinite(logits).all():
+        found = self._scores(video, clips, self.view)
+        if found.bad.any():
             return Prediction(video.path, "the model's scores are not finite: it has diverged")
-        probs, _ = scoring.averaged(self.task, logits, self.view.average)
         return Prediction(
             path=video.path,
-            probs=probs,
-            view_logits=logits,
+            probs=found.probs[0, 0],
+            view_logits=found.view_logits[0, 0],
             num_frames=video.num_frames,
             duration_s=video.duration_s,
             timeline=None if self._windows is None else self._timeline(video),
@@ -193,45 +182,38 @@ class Predictor:
         clips = clips[np.argsort(clips.min(axis=1), kind="stable")]  # of videos played backwards
         crop = "full" if self.view.crop == "full" else "center"
         view = dataclasses.replace(self.view, num_clips=1, crop=crop)
-        logits = self._logits(video, clips, view, title="windows")
+        found = self._scores(video, clips, view, title="windows")
         times = video.timestamps_s.astype(np.float64)
         return Timeline(
             start_s=times[clips.min(axis=1)],
             end_s=times[clips.max(axis=1)] + 1 / video.fps,
-            probs=np.asarray(self.task.probs(logits)),
+            probs=found.probs[0],
         )
 
-    def _logits(
+    def _scores(
         self, video: browse.Video, clips: np.ndarray, view: ViewSpec, title: str = ""
-    ) -> np.ndarray:
-        """float32 [n * num_crops, K], clip by clip."""
-        found = np.zeros((len(clips), view.num_crops, self.task.num_classes), np.float32)
+    ) -> scoring.Averages:
+        """Of the video or its windows: of every `view.num_clips` clips of `clips [n,T+E]`."""
+        num_videos = len(clips) // view.num_clips
+        scores = scoring.VideoScores(
+            self.task, view, self._mirror_labels, num_videos, save_views=True
+        )
         stream = clip_stream.views(video, clips, view)
         if title:
             stream = tqdm.tqdm(stream, title, len(clips), leave=False, disable=None)
-        slots = (((row, i), crop) for row, crops in stream for i, crop in enumerate(crops))
-        for places, logits in self._scored(slots):
-            rows, crops = zip(*places, strict=True)
-            found[rows, crops] = logits
-        return found.reshape(-1, self.task.num_classes)
 
-    def _scored(
-        self, slots: Iterable[tuple[Any, np.ndarray]]
-    ) -> Iterator[tuple[list[Any], np.ndarray]]:
-        """(tags, logits [n,K]) of tagged views, one batch behind what the device works on."""
-        slots, pending = iter(slots), None
-        while held := list(itertools.islice(slots, self._batch_size)):
-            tags, views = zip(*held, strict=True)
-            # The last batch is filled up, so that all have one shape.
-            missing = self._batch_size - len(views)
-            video = np.stack([*views, *views[-1:] * missing])
-            del held, views
-            given = tags, self._forward(self._variables, video)
-            if pending is not None:
-                yield pending[0], np.asarray(pending[1])[: len(pending[0])]
-            pending = given
-        if pending is not None:
-            yield pending[0], np.asarray(pending[1])[: len(pending[0])]
+        def pieces() -> Iterator[streaming.Piece]:
+            for row, crops in stream:
+                places = row * view.num_crops + np.arange(len(crops))
+                tags = [places // view.num_views, places % view.num_views, 0 * places]
+                yield crops, np.stack(tags, axis=1)
+
+        def forward(clips, tags):
+            return tags, self._forward(self._variables, clips)
+
+        for tags, found in streaming.run(forward, pieces(), self._batch_size):
+            scores.add(tags, found)
+        return scores.result()
 
 
 def _batch_size(num_views: int, limit: int, has_windows: bool) -> int:

@@ -91,8 +91,14 @@ def scorer(records, predict=read_numbers, *, num_classes=T, label_kind="single",
         "num_workers": 2,
         "worker_kind": "thread",
     }
-    predict = jax.jit(predict, out_shardings=sharding.replicated(mesh))
-    return Scorer("test", predict, **{**settings, **changed})
+    settings |= changed
+
+    def with_probs(variables, video):
+        found = predict(variables, video)
+        return {**found, "probs": settings["task"].probs(found["logits"])}
+
+    whole = jax.jit(with_probs, out_shardings=sharding.replicated(mesh))
+    return Scorer("test", whole, **settings)
 
 
 def evaluated(kind, scorer, folder, variables=0.0, step=5):

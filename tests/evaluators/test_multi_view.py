@@ -113,3 +113,6 @@ def test_a_mirrored_view_is_scored_for_the_class_that_the_video_was_of(records, 
     expected = np.concatenate([first, last[..., swapped]], axis=1)
     np.testing.assert_array_equal(saved["view_logits"], expected)
     assert not np.array_equal(saved["view_logits"], plain["view_logits"])
+    probs = np.asarray(jax.nn.softmax(expected)).mean(axis=1)
+    np.testing.assert_allclose(saved["probs"], probs, rtol=1e-5)
+    np.testing.assert_allclose(saved["logits"], expected.mean(axis=1), rtol=1e-5, atol=1e-6)

@@ -15,41 +15,76 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def scored(task, logits, mirror_labels=None, **view):
+    """Averages of `logits [N,V,K]`, whose views come in an order of their own, in two pieces."""
+    view = ViewSpec(short_side_px=36, size_px=32, **view)
+    scores = scoring.VideoScores(task, view, mirror_labels, len(logits), save_views=True)
+    places = np.random.default_rng(0).permutation(logits.shape[0] * logits.shape[1])
+    for part in (places[:1], places[1:]):
+        video, own = np.divmod(part, logits.shape[1])
+        given = logits[video, own]
+        tags = np.stack([video, own, 0 * own], axis=1)
+        scores.add(tags, {"logits": given, "probs": np.asarray(task.probs(given))})
+    return scores.result()
+
+
 @pytest.mark.parametrize(
     ("average", "expected"),
     [("probs", softmax(LOGITS).mean(0)), ("logits", softmax(LOGITS.mean(0)))],
 )
 def test_average_after_or_before_the_softmax(average, expected):
-    probs, mean = scoring.averaged(tasks.create("single", 3), LOGITS, average)
-    np.testing.assert_allclose(probs, expected, rtol=1e-6)
-    np.testing.assert_array_equal(mean, [2.0, 0.5, 0.0])
+    found = scored(tasks.create("single", 3), LOGITS[None], num_clips=2, average=average)
+    np.testing.assert_allclose(found.probs[0, 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found.logits[0, 0], [2.0, 0.5, 0.0])
+    np.testing.assert_array_equal(found.view_logits[0, 0], LOGITS)
 
 
 def test_every_group_of_a_joint_task_and_every_class_of_several_labels():
     joint = tasks.create("joint", 3, {"verb": 2, "noun": 1})
-    probs, _ = scoring.averaged(joint, LOGITS, "probs")
+    found = scored(joint, LOGITS[None], num_clips=2)
     expected = np.append(softmax(LOGITS[:, :2]).mean(0), 1.0)
-    np.testing.assert_allclose(probs, expected, rtol=1e-6)
-    probs, _ = scoring.averaged(tasks.create("multi", 3), LOGITS, "probs")
-    np.testing.assert_allclose(probs, (1 / (1 + np.exp(-LOGITS))).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found.probs[0, 0], expected, rtol=1e-6)
+    found = scored(tasks.create("multi", 3), LOGITS[None], num_clips=2)
+    np.testing.assert_allclose(found.probs[0, 0], sigmoid(LOGITS).mean(0), rtol=1e-6)
 
 
-def test_batches_of_videos_are_averaged_one_by_one():
-    task = tasks.create("single", 3)
-    both, _ = scoring.averaged(task, np.stack([LOGITS, LOGITS[::-1] * 2]), "logits")
-    first, _ = scoring.averaged(task, LOGITS, "logits")
-    np.testing.assert_allclose(both[0], first, rtol=1e-6)
-    assert both.shape == (2, 3)
+def test_videos_are_averaged_one_by_one():
+    both = np.stack([LOGITS, LOGITS[::-1] * 2])
+    found = scored(tasks.create("single", 3), both, num_clips=2, average="logits")
+    np.testing.assert_allclose(found.probs[0], softmax(both.mean(1)), rtol=1e-6)
+    assert not found.bad.any()
+    both[1, 0, 2] = np.inf
+    assert scored(tasks.create("single", 3), both, num_clips=2).bad.tolist() == [False, True]
 
 
-def test_only_mirrored_views_change_classes():
-    view = ViewSpec(crop="ten", num_clips=2, short_side_px=36, size_px=32)
-    logits = np.arange(2 * 20 * 3, dtype=np.float32).reshape(2, 20, 3)
-    found = scoring.unmirrored(logits, view, np.array([1, 0, 2]))
+@pytest.mark.parametrize("average", ["probs", "logits"])
+def test_only_mirrored_views_change_classes(average):
+    task, swapped = tasks.create("single", 3), np.array([1, 0, 2])
+    logits = np.random.default_rng(1).normal(size=(2, 20, 3)).astype(np.float32)
+    how = {"crop": "ten", "num_clips": 2, "average": average}
+    found = scored(task, logits, swapped, **how)
+    expected = logits.copy()
     for v in range(20):
-        swapped = logits[:, v][:, [1, 0, 2]] if v % 10 >= 5 else logits[:, v]
-        np.testing.assert_array_equal(found[:, v], swapped)
-    assert scoring.unmirrored(logits, view, None) is logits
+        if v % 10 >= 5:
+            expected[:, v] = logits[:, v][:, swapped]
+    np.testing.assert_array_equal(found.view_logits[0], expected)
+    np.testing.assert_allclose(found.logits[0], expected.mean(1), rtol=1e-4, atol=1e-6)
+    probs = softmax(expected).mean(1) if average == "probs" else softmax(expected.mean(1))
+    np.testing.assert_allclose(found.probs[0], probs, rtol=1e-5)
+    np.testing.assert_array_equal(scored(task, logits, None, **how).view_logits[0], logits)
+
+
+def test_a_view_that_is_missing_or_there_twice_is_noticed():
+    task = tasks.create("single", 3)
+    scores = scoring.VideoScores(task, ViewSpec(num_clips=2), None, 1)
+    for _ in range(2):
+        scores.add(np.array([[0, 1, 0]]), {"logits": LOGITS[:1], "probs": LOGITS[:1]})
+    with pytest.raises(RuntimeError, match="1 views were not evaluated and 1 more than once"):
+        scores.result()
 
 
 def test_protocol_names_clips_frames_crops_and_average():
