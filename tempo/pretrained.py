@@ -4,7 +4,8 @@
     logits = model.apply(variables, video, train=False)["logits"]
 
 `info["preprocessing"]` says how `video` is made: frames resized to `short_side_px`, cropped to
-`size_px`, and per channel `(video - mean) / std` of values 0-255.
+`size_px` (both as the views are that the checkpoint's config evaluates with, see
+`tempo.recipe.main_view`), and per channel `(video - mean) / std` of values 0-255.
 """
 
 import dataclasses
@@ -20,7 +21,6 @@ from tempo import checkpoint, models, recipe
 from tempo.data import device_ops, ops
 from tempo.errors import InputError
 from tempo.progress import say
-from tempo.types import ViewSpec
 from tempo.version import __version__
 
 # What a checkpoint's `info` must hold for a model to be made of it, beside the number of classes.
@@ -181,7 +181,7 @@ def _shapes(model: nn.Module, made: recipe.Recipe) -> dict[str, Any]:
 
 def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:
     mean, std = normalization(made.input.device_ops)
-    view = _simplest([e.view for _, e in sorted(made.eval.items())], made.input.size_px)
+    view = recipe.main_view(made)
     return {
         "mean": list(mean),
         "std": list(std),
@@ -192,10 +192,3 @@ def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:
         "sampling": made.clip.sampling,
         "fps": made.clip.fps,
     }
-
-
-def _simplest(views: Sequence[ViewSpec], size_px: int) -> ViewSpec:
-    """The first center crop, else the first view; without any, a crop of 7/8 of the short side."""
-    centers = [view for view in views if view.crop == "center"]
-    fallback = ViewSpec(size_px=size_px, short_side_px=round(size_px * 8 / 7))
-    return next(iter([*centers, *views, fallback]))

@@ -240,16 +240,17 @@ def with_evaluators(
     Args:
       config: left as it is.
       names: of evaluators that the config has; or of kinds, which are then measured with their
-        defaults on the split of the config's first evaluator and the centre crop of its views.
+        defaults on the split of the config's main evaluator and the centre crop of its views, see
+        `main_evaluator`.
 
     Raises:
-      InputError: a name that is neither, or none at all.
+      InputError: a name that is neither, or none at all; or what `from_config` refuses.
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     there = dict(tree.get("eval", {}))
     if not names:
         raise InputError(f"No evaluator is named.{nearest('', [*there, *KINDS])}")
-    default = _one_center_crop(there)
+    default = _one_center_crop(from_config(tree))
     chosen = {}
     for name in names:
         if name in there:
@@ -287,19 +288,31 @@ def with_embedding(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dic
     return {**tree, "eval": there | {key: {**there[key], "save_embedding": True} for key in chosen}}
 
 
-def _one_center_crop(evaluators: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of an evaluator of one centre crop of one clip, like the first of these otherwise."""
-    if not evaluators:
-        return {}
-    name = min(evaluators)
-    first = _eval_settings(name, dict(evaluators[name]))
-    side = first.view.short_side_px
+def main_evaluator(made: Recipe) -> EvalSettings | None:
+    """The evaluator whose views count as those of the model: one of kind `multi_view`.
+
+    The one of that name; else the first in the order of names; None without any.
+    """
+    kind = KINDS["multi_view"].name
+    found = {name: own for name, own in sorted(made.eval.items()) if own.kind.name == kind}
+    return found.get(kind, next(iter(found.values()), None))
+
+
+def main_view(made: Recipe) -> ViewSpec:
+    """The views of the main evaluator; without one, a centre crop of 7/8 of the short side."""
+    main, side = main_evaluator(made), made.input.size_px
+    return main.view if main else ViewSpec(size_px=side, short_side_px=round(side * 8 / 7))
+
+
+def _one_center_crop(made: Recipe) -> dict[str, Any]:
+    """Keys of an evaluator of one centre crop of one clip, otherwise like the main one."""
+    main, view = main_evaluator(made), main_view(made)
+    side = view.short_side_px
     return {
-        "split": first.split,
-        "batch_size": first.batch_size,
+        **({"split": main.split, "batch_size": main.batch_size} if main else {}),
         "short_side_px": side,
-        "size_px": side if first.view.crop == "full" else first.view.size_px,
-        "average": first.view.average,
+        "size_px": side if view.crop == "full" else view.size_px,
+        "average": view.average,
     }
 
 

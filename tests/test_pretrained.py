@@ -63,8 +63,8 @@ def test_preprocessing_is_all_that_a_clip_needs(tmp_path):
     assert read["preprocessing"] == {
         "mean": [1.0, 2.0, 3.0],
         "std": [58.395, 57.12, 57.375],  # the op's own default
-        "size_px": 32,
-        "short_side_px": 36,  # of the center crop, though `all` comes first
+        "size_px": 40,
+        "short_side_px": 40,  # of `all`, which comes first
         "num_frames": 4,
         "stride": 6,
         "sampling": "dense",

@@ -111,7 +111,7 @@ class Predictor:
         made = recipe.from_config({"data": {"dir": ""}, **info["config"], "mesh": {}})
         self.info = info
         self.clip: ClipSpec = made.clip
-        self.view: ViewSpec = settings.views(info, views)
+        self.view: ViewSpec = settings.views(info, recipe.main_view(made), views)
         self.class_names = settings.class_names(info, classes)
         self.task = tasks.create(
             settings.label_kind(info), info["num_classes"], info["label_groups"], **made.loss

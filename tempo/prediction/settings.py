@@ -19,15 +19,15 @@ CROPS = {1: "center", 3: "three", 5: "five", 10: "ten"}
 _SHORTHAND = re.compile(r"(\d+)x(\d+)")
 
 
-def views(info: Mapping[str, Any], text: str = "") -> ViewSpec:
+def views(info: Mapping[str, Any], own: ViewSpec, text: str = "") -> ViewSpec:
     """The views that `text` asks for, or the checkpoint's own.
 
     Args:
       info: of `tempo.load_model`.
+      own: the checkpoint's own, see `tempo.recipe.main_view`.
       text: clips x crops such as `10x3` (crops: 1, 3, 5 or 10), which keeps sizes, starts and
         averaging of the checkpoint's own; or a name of `tempo.protocols.VIEW_SETS`; or "" for the
-        checkpoint's own: those of its evaluator `multi_view`, or else of the last one in the order
-        of their names, or else the center crop.
+        checkpoint's own.
 
     Raises:
       InputError: nothing of that name, or mirror images of a dataset that has no class for them.
@@ -39,7 +39,7 @@ def views(info: Mapping[str, Any], text: str = "") -> ViewSpec:
             raise InputError(
                 f"--views {text}: crops can be {', '.join(map(str, CROPS))} of at least 1 clip."
             )
-        view = dataclasses.replace(_own(info), num_clips=num_clips, crop=CROPS[num_crops])
+        view = dataclasses.replace(own, num_clips=num_clips, crop=CROPS[num_crops])
     elif text:
         if text not in protocols.VIEW_SETS:
             raise InputError(
@@ -48,7 +48,7 @@ def views(info: Mapping[str, Any], text: str = "") -> ViewSpec:
             )
         view = protocols.view_spec(text)
     else:
-        view = _own(info)
+        view = own
     if any(view.mirrored) and not _is_mirror_safe(info):
         raise InputError(
             f"Views with the {view.crop!r} crops show mirror images, but a mirrored video of the "
@@ -98,20 +98,6 @@ def mirror_labels(info: Mapping[str, Any], names: Sequence[str]) -> np.ndarray |
     else:
         found = None
     return None if found is None else np.asarray(found, np.int32)
-
-
-def _own(info: Mapping[str, Any]) -> ViewSpec:
-    """The views that the checkpoint's config evaluates with."""
-    evaluators = info["config"].get("eval", {})
-    by_name = {
-        name: fields
-        for name, fields in info["views"].items()
-        if evaluators[name].get("kind", "multi_view") == "multi_view"
-    }
-    if by_name:
-        return ViewSpec(**by_name.get("multi_view", list(by_name.values())[-1]))
-    sizes = info["preprocessing"]
-    return ViewSpec(size_px=sizes["size_px"], short_side_px=sizes["short_side_px"])
 
 
 def _is_mirror_safe(info: Mapping[str, Any]) -> bool:

@@ -1,5 +1,7 @@
 """Views, classes and mirror images as a checkpoint's info tells them."""
 
+import dataclasses
+
 import pytest
 
 from tempo import protocols
@@ -7,50 +9,31 @@ from tempo.errors import InputError
 from tempo.prediction import settings
 from tempo.types import ViewSpec
 
-OWN = {"num_clips": 2, "clip_starts": "ticks", "crop": "three", "short_side_px": 36, "size_px": 32}
+OWN = ViewSpec(num_clips=2, clip_starts="ticks", crop="three", short_side_px=36, size_px=32)
 
 
-def info(names=(), kinds=None, data="folder", **more):
-    views = {"multi_view": OWN, "single_view": {**OWN, "num_clips": 1, "crop": "center"}}
+def info(names=(), data="folder", **more):
     return {
-        "config": {
-            "eval": {name: {"kind": kind} for name, kind in (kinds or {}).items()}
-            or {name: {} for name in views},
-            **({"data": {"name": data}} if data else {}),
-        },
-        "views": {name: views.get(name, OWN) for name in (kinds or views)},
-        "preprocessing": {"size_px": 112, "short_side_px": 128},
+        "config": {"data": {"name": data}} if data else {},
         "class_names": list(names),
         "num_classes": len(names) or 7,
         **more,
     }
 
 
-def test_the_checkpoints_own_views_are_those_of_multi_view():
-    assert settings.views(info()) == ViewSpec(**OWN)
-
-
-def test_or_else_those_of_the_last_evaluator_that_scores_videos():
-    kinds = {"a": "multi_view", "b": "multi_view", "z": "per_frame"}
-    found = info(kinds=kinds)
-    found["views"]["b"] = {**OWN, "num_clips": 5}
-    assert settings.views(found).num_clips == 5
-
-
-def test_or_else_the_center_crop_of_its_preprocessing():
-    found = info() | {"views": {}, "config": {}}
-    assert settings.views(found) == ViewSpec(short_side_px=128, size_px=112)
+def test_without_a_wish_the_views_are_the_checkpoints_own():
+    assert settings.views(info(), OWN) is OWN
 
 
 @pytest.mark.parametrize(
     ("text", "crop"), [("10x1", "center"), ("10x3", "three"), ("10x5", "five"), ("10x10", "ten")]
 )
 def test_clips_x_crops_keep_the_other_fields(text, crop):
-    assert settings.views(info(), text) == ViewSpec(**{**OWN, "num_clips": 10, "crop": crop})
+    assert settings.views(info(), OWN, text) == dataclasses.replace(OWN, num_clips=10, crop=crop)
 
 
 def test_a_set_of_views_by_its_name():
-    found = settings.views(info(), "k400_10x3_ticks")
+    found = settings.views(info(), OWN, "k400_10x3_ticks")
     assert found == protocols.view_spec("k400_10x3_ticks")
 
 
@@ -66,15 +49,15 @@ def test_a_set_of_views_by_its_name():
 )
 def test_other_views_are_refused(text, message):
     with pytest.raises(InputError, match=message):
-        settings.views(info(), text)
+        settings.views(info(), OWN, text)
 
 
 def test_mirror_images_are_refused_where_they_have_no_class():
     for found in (info(data="tempobench_pairs"), info(is_mirror_safe=False)):
-        assert settings.views(found, "2x5").crop == "five"
+        assert settings.views(found, OWN, "2x5").crop == "five"
         with pytest.raises(InputError, match="can belong to another class; use 1, 3 or 5 crops"):
-            settings.views(found, "2x10")
-    assert settings.views(info(is_mirror_safe=True), "2x10").crop == "ten"
+            settings.views(found, OWN, "2x10")
+    assert settings.views(info(is_mirror_safe=True), OWN, "2x10").crop == "ten"
 
 
 def test_names_of_classes(tmp_path):
