@@ -1,6 +1,5 @@
 """Evaluation: of a checkpoint alone, and the part of it that training shares."""
 
-import operator
 import os
 import types
 from collections.abc import Mapping, Sequence
@@ -143,9 +142,10 @@ def finish(
     *,
     done: Mapping[str, dict[str, Any]] = types.MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Runs all evaluators and writes `results.json`; its new rows.
+    """Runs all evaluators and prints what they found; the new rows of `results.json`.
 
-    After training these are the results of the final state, not of the best checkpoint.
+    Each is written as soon as it is there. After training these are the results of the final
+    state, not of the best checkpoint.
 
     Args:
       evaluators: all of them.
@@ -154,24 +154,32 @@ def finish(
       workdir: where `results.json` goes.
       done: rows of the evaluators that have run on these variables already, by name.
     """
-    rows = [done.get(e.name) or e.run(variables, step) for e in evaluators]
+    rows = []
     write_results(workdir, rows)
+    for evaluator in evaluators:
+        rows.append(done.get(evaluator.name) or evaluator.run(variables, step))
+        write_results(workdir, rows[-1:])
+    if sharding.is_lead_process():
+        say(f"{table(rows)}\nresults are in {os.path.join(workdir, 'results.json')}")
     return rows
 
 
 def write_results(workdir: str, rows: list[dict[str, Any]]) -> None:
-    """Puts rows into `results.json`, in place of older ones of the same kind; prints them.
+    """Puts rows into `results.json`, in place of older ones of the same kind.
 
-    Of the same kind are rows of one evaluator, protocol, dataset and checkpoint step.
+    Of the same kind are rows of one evaluator, protocol, dataset, split and checkpoint step.
     """
     if not sharding.is_lead_process():
         return
     path = os.path.join(workdir, "results.json")
     old = files.read_json(path) if os.path.exists(path) else []
-    identity = operator.itemgetter("name", "protocol", "manifest_sha256", "checkpoint_step")
-    new = {identity(row) for row in rows}
-    files.write_json(path, [row for row in old if identity(row) not in new] + rows)
-    say(f"{table(rows)}\nresults are in {path}")
+    new = {_identity(row) for row in rows}
+    files.write_json(path, [row for row in old if _identity(row) not in new] + rows)
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    keys = ("name", "protocol", "manifest_sha256", "split", "checkpoint_step")
+    return tuple(row.get(key) for key in keys)  # older rows may not say their split
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo import evaluate, models
+from tempo import evaluate, files, models
 from tempo.evaluators.evaluator import Evaluator
 from tempo.evaluators.multi_view import MultiView
 from tempo.evaluators.tempo_robustness import TempoRobustness
@@ -37,6 +37,37 @@ def test_the_best_checkpoint_is_that_of_a_multi_view_evaluator():
     assert evaluate.best_metric([evaluator("m", MultiView(), 1.0, "multi")]) == (
         "m/mean_average_precision"
     )
+
+
+def test_rows_are_written_as_they_come(tmp_path, capsys):
+    """So that a job that is cut during the last evaluator keeps the others."""
+    path = tmp_path / "results.json"
+    same = {**ROW, "manifest_sha256": "0", "checkpoint_step": 5, "top1": 0.5}
+    evaluate.write_results(
+        tmp_path, [{"name": "a", "split": split, **same} for split in ("test", "val")]
+    )
+
+    def row(name, top1):
+        return {"name": name, "split": "test", **same, "top1": top1}
+
+    def last(variables, step):
+        assert [(r["name"], r["split"], r["top1"]) for r in files.read_json(path)] == [
+            ("a", "val", 0.5), ("a", "test", 0.25), ("b", "test", 0.75),
+        ]  # fmt: skip
+        assert capsys.readouterr().out == ""
+        raise InterruptedError
+
+    made = [
+        types.SimpleNamespace(name="a", run=lambda variables, step: row("a", 0.25)),
+        types.SimpleNamespace(name="b"),
+        types.SimpleNamespace(name="c", run=last),
+    ]
+    done = {"b": row("b", 0.75)}
+    with pytest.raises(InterruptedError):
+        evaluate.finish(made, {}, 5, tmp_path, done=done)
+    assert len(files.read_json(path)) == 3
+    assert evaluate.finish(made[:2], {}, 5, tmp_path, done=done) == [row("a", 0.25), row("b", 0.75)]
+    assert capsys.readouterr().out.count("11: as it is") == 2
 
 
 def test_the_table_prints_what_each_kind_found():
