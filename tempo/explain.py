@@ -4,13 +4,13 @@ python -m tempo.main --config C --explain-sampling
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tempo.data import device_ops, flow_sampling, pipeline, sampling, specs
 from tempo.errors import InputError
-from tempo.evaluators import multi_view, per_frame, tempo_robustness
+from tempo.evaluators import multi_view
 from tempo.recipe import EvalSettings, Recipe
 from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
@@ -169,30 +169,13 @@ def _evaluation(
 ) -> Iterator[str]:
     view, kind = settings.view, settings.kind
     when = f"every {settings.every_epochs:g} epochs" if settings.every_epochs else "at the end"
-    is_per_frame = isinstance(kind, per_frame.PerFrame)
-    if is_per_frame:
-        views = f"frames at {kind.frames_per_s:g} per second, each on its own,"
-    else:
-        views = (
-            f"{_count(view.num_clips, 'clip')} ({view.clip_starts}) x "
-            f"{_count(view.num_crops, 'crop')} = {_count(view.num_views, 'view')}"
-        )
     what = "" if kind.name == multi_view.MultiView.name else f"{kind.name}, "
-    yield f"{name}: {what}{views} of split {settings.split!r}, {when}"
+    yield f"{name}: {what}{kind.views(view)} of split {settings.split!r}, {when}"
     size = "" if view.crop == "full" else f", {view.size_px} px"
     yield f"crops: {_CROPS[view.crop]}{size}, of frames resized to {view.short_side_px} px"
     yield _axis(video)
-    if is_per_frame:
-        frames = sampling.resample(video.timestamps, kind.frames_per_s)
-        yield from _clip_rows("frames", video, frames, None)
-        yield _coverage(video, frames, None)
-    elif isinstance(kind, tempo_robustness.TempoRobustness):
-        for stride in sorted({*kind.strides, clip.stride}):
-            own = dataclasses.replace(clip, stride=stride)
-            label = f"stride {stride}"
-            yield from _views(video, own, flow, extra, view, lambda i, s=label: s if i == 0 else "")
-    else:
-        yield from _views(video, clip, flow, extra, view, lambda i: f"clip {i + 1}")
+    for label, own in kind.clips(clip, video.timestamps).items():
+        yield from _views(video, own, flow, extra, view, label)
 
 
 def _views(
@@ -201,16 +184,17 @@ def _views(
     flow: FlowSpec | None,
     extra: int,
     view: ViewSpec,
-    label: Callable[[int], str],
+    label: str,
 ) -> Iterator[str]:
-    """The clips of an evaluation, and what they cover together; `label` names the i-th."""
+    """The clips of an evaluation, and what they cover together; `label` stands before them all."""
     about = view.num_clips, view.clip_starts, video.timestamps, extra
     if flow is None:
         clips, fields = sampling.eval_indices(video.num_frames, clip, *about), None
     else:
         clips, fields = flow_sampling.eval_indices(video.num_frames, clip, flow, *about)
     for i, frames in enumerate(clips):
-        yield from _clip_rows(label(i), video, frames, None if fields is None else fields[i])
+        own = f"clip {i + 1}" if not label else label if i == 0 else ""
+        yield from _clip_rows(own, video, frames, None if fields is None else fields[i])
     if len(clips) > 1:
         yield f"{'all':{_LABEL}}{_time_line(video, clips.ravel())}"
     yield _coverage(video, clips, fields)

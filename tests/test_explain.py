@@ -185,13 +185,18 @@ def test_other_kinds_of_evaluators_are_drawn_too():
     text = text_of(
         clip={"num_frames": 4, "stride": 8},
         eval={
-            "frames": {"kind": "per_frame", "frames_per_s": 0.5, **view},
+            "frames": {"kind": "per_frame", "frames_per_s": 0.5, "frame_clip": "single", **view},
+            "copies": {"kind": "per_frame", "frames_per_s": 0.1, "frame_clip": "static", **view},
+            "auto": {"kind": "per_frame", **view},
             "tempo": {"kind": "tempo_robustness", "strides": (4, 16), "num_clips": 2, **view},
             "time": {"kind": "use_of_time", **view},
         },
     )
     assert "frames: per_frame, frames at 0.5 per second, each on its own, of split 'test'" in text
     assert numbers_below(text, "frames") == [[0, 50, 100, 150, 200]]
+    assert "copies: per_frame, frames at 0.1 per second, each as a clip of copies, of" in text
+    assert numbers_below(text, "copies") == [[0]]
+    assert "each on its own, or as a clip of copies where the network sees several, of" in text
     expected = [
         frames.tolist()
         for stride in (4, 8, 16)

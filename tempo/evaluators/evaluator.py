@@ -10,7 +10,7 @@ import numpy as np
 from tempo import files, sharding
 from tempo.errors import NonFiniteError
 from tempo.evaluators.streaming import Scorer
-from tempo.types import ViewSpec
+from tempo.types import ClipSpec, ViewSpec
 
 VIEW_KEYS = ("views", *(field.name for field in dataclasses.fields(ViewSpec)))
 """Keys of a config that say which views a video has: a named set, and single fields."""
@@ -53,6 +53,17 @@ class Kind(Protocol):
 
     def protocol(self, scorer: Scorer) -> str:
         """What was done to the videos, in words: it belongs to every number."""
+
+    def views(self, view: ViewSpec) -> str:
+        """What it shows of a video, in a few words: `2 clips (linspace) x 1 crop = 2 views`."""
+
+    def clips(self, clip: ClipSpec, timestamps: np.ndarray) -> dict[str, ClipSpec]:
+        """Which frames it shows, by what sets them apart; "" for the clips as they are.
+
+        Args:
+          clip: as the config has it.
+          timestamps: of a video, [N] seconds.
+        """
 
     def measure(self, scorer: Scorer, variables: Any) -> Measured:
         """Runs the network on all videos of the split.
