@@ -9,14 +9,21 @@ clip, which has nothing to learn tempo from, stays near 0.09:
     python -m tempo.main --config configs/quickstart.py --workdir runs/single_frame \
         --config.clip.num_frames=1
 
+`--config configs/quickstart.py:slowonly` leaves the pyramid out; `tempo.report` compares the two.
+
 There is no flip: a mirrored clockwise circle runs counter-clockwise.
 """
 
 import ml_collections
 
+from tempo.errors import lookup
+
+# Equal scales, so that the neck also takes one frame.
+_TPN = {"name": "tpn", "alphas": "equal", "groups": 4, "aux_dropout_prob": 0.0}
+NECKS = {"": _TPN, "slowonly": {}}
+
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    del arg
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.batch_size = 16
@@ -43,8 +50,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     }
     config.model = {
         "backbone": {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4},
-        # Equal scales, so that the neck also takes one frame.
-        "neck": {"name": "tpn", "alphas": "equal", "groups": 4, "aux_dropout_prob": 0.0},
+        "neck": lookup(NECKS, arg, "argument of configs/quickstart.py"),
         "head": {"dropout_prob": 0.0},
     }
     config.loss = {"aux_weight": 0.5}
