@@ -7,7 +7,7 @@ import mmap
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +26,7 @@ WRAPPERS = (
     "blobs",
 )  # where the weights are, if below the top
 MAX_PLAIN, MAX_DEPTH = 200_000, 64  # items of metadata, one in the other
+MAX_NAME = 200  # characters of a tensor's name
 OWN = "tempo"  # the entry of a safetensors file's metadata that `write` adds
 PLAIN = f"give numbers, texts, lists and dicts under other names than {', '.join(WRAPPERS)}"
 
@@ -75,7 +76,8 @@ def read(path: str, *, skip_unknown: bool = False) -> TensorFile:
     Raises:
       InputError: there is no such file; it is empty, damaged, cut short or of another kind; it
         wants an object that is no tensor and no plain container (the message names it); it holds
-        no tensors.
+        no tensors, or far more of them than bytes; a tensor's name cannot be printed or is longer
+        than `MAX_NAME`.
     """
     path = os.fspath(path)
     try:
@@ -84,7 +86,9 @@ def read(path: str, *, skip_unknown: bool = False) -> TensorFile:
             if not size:
                 raise InputError(f"{path} is empty: fetch it again.")
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _read(path, f, data, skip_unknown)
+                file = _read(path, f, data, skip_unknown)
+        _check_names(path, file.tensors)
+        return file
     except InputError:
         raise
     except FileNotFoundError:
@@ -111,9 +115,7 @@ def write(path: str, tensors: Mapping[str, Any], meta: Mapping[str, Any] | None 
       InputError: another ending; no tensors; a name, dtype or value that such a file cannot hold.
     """
     path = os.fspath(path)
-    ending = os.path.splitext(path)[1]
-    if ending not in (".pth", ".pt", ".safetensors"):
-        raise InputError(f"Cannot write {path}: end the name in .pth, .pt or .safetensors.")
+    check_path(path)
     arrays = {name: np.asarray(value) for name, value in tensors.items()}
     if not arrays:
         raise InputError(f"Nothing to write to {path}: give at least one tensor.")
@@ -125,12 +127,13 @@ def write(path: str, tensors: Mapping[str, Any], meta: Mapping[str, Any] | None 
             )
         little = pickle_names.DTYPES[array.dtype.name]
         arrays[name] = np.require(array, little, "C")
+    _check_names(path, arrays)
     plain = _Plain(skip=None)
     meta = plain.dict(meta or {}, "")
     bad = plain.dropped or [name for name in meta if name in WRAPPERS]
     if bad:
         raise InputError(f"Cannot write {bad[0]} to {path} as metadata: {PLAIN}.")
-    if ending == ".safetensors":
+    if path.endswith(".safetensors"):
         text = json.dumps({"order": list(arrays), "meta": meta}, default=str)
         if json.loads(text)["meta"] != meta:
             raise InputError(f"Cannot write the metadata to {path}: give what JSON can hold.")
@@ -140,6 +143,14 @@ def write(path: str, tensors: Mapping[str, Any], meta: Mapping[str, Any] | None 
     else:
         with files.replacing(path, "wb") as f:
             torch_files.write_zip(f, arrays, meta)
+
+
+def check_path(path: str) -> None:
+    """Raises `InputError` unless `write` can write a file of this name."""
+    if os.path.splitext(path)[1] not in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"Cannot write {path}: end the name in .pth, .pt or .safetensors.")
+    if os.path.isdir(path):
+        raise InputError(f"Cannot write {path}, which is a folder: give the name of a file.")
 
 
 def _read(path: str, f: BinaryIO, data: mmap.mmap, skip_unknown: bool) -> TensorFile:
@@ -168,7 +179,17 @@ def _read(path: str, f: BinaryIO, data: mmap.mmap, skip_unknown: bool) -> Tensor
                 "Read are .pth and .pt of torch, .pkl of NumPy arrays and .safetensors."
             ) from error
         kind, blocks = "pickle", _no_storages
-    return _checkpoint(path, kind, value, blocks)
+    return _checkpoint(path, kind, value, blocks, len(data))
+
+
+def _check_names(path: str, names: Iterable[str]) -> None:
+    """Raises `InputError` unless all can be printed: tables and messages print them as they are."""
+    bad = next((n for n in names if not n.isprintable() or not 0 < len(n) <= MAX_NAME), None)
+    if bad is not None:
+        raise InputError(
+            f"{path}: the name {bad[:40]!a} of a tensor cannot be used; names have 1 to "
+            f"{MAX_NAME} characters, all of them printable."
+        )
 
 
 def _no_storages(key: str) -> tuple[bytes, str]:
@@ -181,6 +202,8 @@ def _safetensors(path: str) -> TensorFile:
         names = list(f.offset_keys())
         if OWN in meta:  # the format orders tensors by their dtype; this is how they were given
             own = json.loads(meta.pop(OWN))
+            whole = isinstance(own, dict) and isinstance(own.get("meta"), dict)
+            need(whole, f"its metadata {OWN!r} is of another kind")
             need(sorted(own["order"]) == sorted(names), "the list of its names is another")
             names, meta = own["order"], own["meta"]
         if not names:
@@ -208,12 +231,12 @@ def _way(node: Any, depth: int = 0) -> tuple[str, ...] | None:
     return () if any(map(_is_tensor, node.values())) else None
 
 
-def _checkpoint(path: str, kind: str, value: Any, block: Callable) -> TensorFile:
+def _checkpoint(path: str, kind: str, value: Any, block: Callable, size: int) -> TensorFile:
     way = _way(value)
     if way is None:
         what = f"it is a {_kind(value)}"
         if isinstance(value, dict):
-            what = f"its keys are {', '.join(repr(k)[:40] for k in list(value)[:8]) or 'none'}"
+            what = f"its keys are {', '.join(_shown(k, 40) for k in list(value)[:8]) or 'none'}"
         raise InputError(f"{path} holds no dict of tensors ({what}): {torch_files.REMEDY}.")
     state = value
     for name in way:
@@ -225,24 +248,31 @@ def _checkpoint(path: str, kind: str, value: Any, block: Callable) -> TensorFile
             others[name] = item
         elif not isinstance(name, str):
             raise InputError(
-                f"{path} has a tensor named {name!r:.40}, which is no text: {torch_files.REMEDY}."
+                f"{path} has a tensor named {_shown(name, 40)}, which is no text: "
+                f"{torch_files.REMEDY}."
             )
         elif isinstance(item, Tensor):
             tensors[name] = _array(item, cache, block)
         else:
             tensors[name] = item.value if isinstance(item, Array) else np.asarray(item)
+    # Of views of one storage only a few: copies of them are made later on.
+    total = sum(array.nbytes for array in tensors.values())
+    need(total <= 4 * size + 2**20, f"tensors of {total} bytes in a file of {size}")
     plain = _Plain(skip=state if way else None)
     meta = plain.dict(value if way else others, "")
     if way:
         where = "/".join(way)
         plain.dropped += [
-            _shown(f"{where}/{name} ({_kind(item)})") for name, item in others.items()
+            f"{where}/{_shown(name)} ({_shown(_kind(item))})" for name, item in others.items()
         ]
     return TensorFile(tensors, meta, kind, way, tuple(plain.dropped))
 
 
-def _shown(text: Any) -> str:
-    text = str(text)[:200]  # of a file that may hold anything, to be printed in a terminal
+def _shown(value: Any, length: int = 200) -> str:
+    """A text or a key of a file that may hold anything, to be printed in a terminal."""
+    if not isinstance(value, str | int | float | np.generic):
+        value = _kind(value)
+    text = str(value)[:length]
     return text if text.isprintable() else ascii(text)
 
 
@@ -279,10 +309,11 @@ class _Plain:
         for key, value in values.items():
             if isinstance(value, Tensor | Array) or (value is self.skip and value is not None):
                 continue
+            here = f"{where}{_shown(key)}"[:200]
             try:
-                out[self.value(key, where, depth)] = self.value(value, f"{where}{key}/", depth + 1)
+                out[self.value(key, here, depth)] = self.value(value, f"{here}/", depth + 1)
             except _NotPlain as error:
-                self.dropped.append(_shown(f"{where}{key} ({error})"))
+                self.dropped.append(f"{here} ({_shown(str(error))})")
         return out
 
     def value(self, value: Any, where: str, depth: int) -> Any:

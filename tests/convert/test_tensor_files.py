@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tempo.convert import pickle_names, tensor_files
+from tempo.convert import pickle_names, tensor_files, torch_files
 from tempo.errors import InputError
 
+MAGIC = b"\x80\x02" + torch_files.LEGACY_MAGIC
 FORMATS = [".pth", ".safetensors", ".pkl"]
 
 
@@ -96,6 +97,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ({}, None, "at least one"),
         ({"c": np.ones(1, complex)}, None, "complex128"),
         ({1: np.ones(1)}, None, "a name is text"),
+        ({"a\n": np.ones(1)}, None, "all of them printable"),
         ({"w": np.ones(1)}, {"x": eval}, "x .builtin_function"),
         ({"w": np.ones(1)}, {"state_dict": {}}, "other names"),
     ]:
@@ -176,10 +178,28 @@ def test_metadata_that_holds_itself_is_left_out(tmp_path):
         (b"\x80", "damaged or cut short"),
         (b"just text, no tensors", "is no file of tensors"),
         (b"\x93NUMPY\x01\x00", "is no file of tensors"),
-        (pickle.dumps({"a": 1, "b": {}}), "its keys are 'a', 'b'"),
+        (pickle.dumps({"a": 1, "b": {}}), "its keys are a, b"),
         (pickle.dumps([np.ones(2)]), "it is a list"),
         (pickle.dumps({1: np.ones(2)}), "named 1"),
         (safetensors.numpy.save({}), "no tensors"),
+        # Tuples in tuples, of which a text would have 2^60 items, as a version and as keys.
+        (MAGIC + b"\x80\x02)" + b"2\x86" * 60 + b".", "another version of torch's format"),
+        (
+            MAGIC
+            + pickle.dumps(1001, 2)
+            + pickle.dumps({}, 2) * 2
+            + b"\x80\x02])"
+            + b"\x85" * 2_000_000
+            + b"a.",
+            "odd storages",
+        ),
+        (pickle.dumps({("a" * 900,) * 8: 1}), "its keys are tuple"),
+        *(
+            (pickle.dumps({name: np.ones(1)}), rf"the name '{shown}.*printable")
+            for name, shown in [("\x1b[2J", "."), ("a\nb", "a"), ("\ud800", "."), ("a" * 201, "a")]
+        ),
+        (safetensors.numpy.save({"a\nb": np.ones(1)}), r"the name 'a\\nb' of a tensor"),
+        (pickle.dumps({"": np.ones(1)}), "the name '' of a tensor"),
     ],
 )
 def test_other_files_are_one_clear_line(tmp_path, content, match):
@@ -348,9 +368,37 @@ def test_only_the_weights_are_read_from_a_zip(tmp_path):
     assert list(read.tensors) == ["a", "b"] and read.meta == {"epoch": 3}
 
 
-def test_safetensors_with_another_list_of_names(tmp_path):
+@pytest.mark.parametrize(
+    ("own", "match"),
+    [
+        ({"order": ["other"], "meta": {}}, "list of its names"),
+        ({"order": ["w"], "meta": []}, "metadata 'tempo' is of another kind"),
+        ([], "metadata 'tempo' is of another kind"),
+    ],
+)
+def test_safetensors_with_other_metadata_than_is_written(tmp_path, own, match):
     path = tmp_path / "a.safetensors"
-    own = json.dumps({"order": ["other"], "meta": {}})
-    safetensors.numpy.save_file({"w": np.ones(1)}, path, {"tempo": own})
-    with pytest.raises(InputError, match="list of its names"):
+    safetensors.numpy.save_file({"w": np.ones(1)}, path, {"tempo": json.dumps(own)})
+    with pytest.raises(InputError, match=match):
         tensor_files.read(path)
+
+
+def test_many_views_of_one_storage_are_refused(tmp_path):
+    one = np.zeros(100_000, bool)
+    for count in (4, 20):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({f"w{i}": one for i in range(count)}))
+        if count == 4:
+            assert len(tensor_files.read(tmp_path / "a.pkl").tensors) == 4
+        else:
+            with pytest.raises(InputError, match="tensors of 2000000 bytes in a file of 1"):
+                tensor_files.read(tmp_path / "a.pkl")
+
+
+def test_keys_of_metadata_are_told_in_short(tmp_path):
+    deep = pickle_names.Token("a")
+    for _ in range(40):
+        deep = {"k" * 900: deep}
+    value = {"state_dict": {"w": np.ones(1)}, "deep": deep}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+    (line,) = tensor_files.read(tmp_path / "a.pkl", skip_unknown=True).dropped
+    assert line.startswith("deep/kkk") and len(line) < 300
