@@ -37,6 +37,9 @@ KINDS: dict[str, tuple[Part, ...]] = {
 }
 """Arrays of a module: (name in PyTorch, our collection, our name)."""
 
+FC = "params/head/fc/kernel"
+"""Leaf of the classifier, `[D,K]`."""
+
 COUNTER = "num_batches_tracked"
 """Of every norm in PyTorch, a count that evaluation does not read: left out, and written as 0."""
 
@@ -196,7 +199,7 @@ def _backward(row: Row) -> tuple[tuple[re.Pattern, str], ...]:
 def _pattern(template: str) -> re.Pattern:
     pieces, end = [], 0
     for match in _HOLE.finditer(template):
-        pieces += [re.escape(template[end : match.start()]), rf"(?P<{match[1]}>\d+)"]
+        pieces += [re.escape(template[end : match.start()]), rf"(?P<{match[1]}>[0-9]{{1,4}})"]
         end = match.end()
     return re.compile("".join([*pieces, re.escape(template[end:])]))
 
