@@ -6,7 +6,6 @@ after the clip's first, of two equally near the later.
 """
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -20,12 +19,10 @@ MAX_STRIDE_SCALE = 1000
 
 def check(clip: ClipSpec, stride_scale: float) -> None:
     """Raises `InputError` for a scale that clips cannot be shown at."""
-    if not (math.isfinite(stride_scale) and stride_scale > 0):
-        raise InputError(f"A stride scale must be above 0 (1 changes nothing); got {stride_scale}.")
-    if stride_scale > MAX_STRIDE_SCALE:
+    if not 0 < stride_scale <= MAX_STRIDE_SCALE:
         raise InputError(
-            f"A stride scale can be at most {MAX_STRIDE_SCALE} (1 changes nothing); got "
-            f"{stride_scale:g}."
+            f"A stride scale must be above 0 and at most {MAX_STRIDE_SCALE} (1 changes nothing); "
+            f"got {stride_scale:g}."
         )
     if stride_scale != 1 and clip.sampling != "dense":
         raise InputError(
