@@ -199,7 +199,6 @@ def test_metadata_that_holds_itself_is_left_out(tmp_path):
             for name, shown in [("\x1b[2J", "."), ("a\nb", "a"), ("\ud800", "."), ("a" * 201, "a")]
         ),
         (safetensors.numpy.save({"a\nb": np.ones(1)}), r"the name 'a\\nb' of a tensor"),
-        (pickle.dumps({"": np.ones(1)}), "the name '' of a tensor"),
     ],
 )
 def test_other_files_are_one_clear_line(tmp_path, content, match):
@@ -384,21 +383,18 @@ def test_safetensors_with_other_metadata_than_is_written(tmp_path, own, match):
 
 
 def test_many_views_of_one_storage_are_refused(tmp_path):
-    one = np.zeros(100_000, bool)
-    for count in (4, 20):
-        (tmp_path / "a.pkl").write_bytes(pickle.dumps({f"w{i}": one for i in range(count)}))
-        if count == 4:
-            assert len(tensor_files.read(tmp_path / "a.pkl").tensors) == 4
-        else:
-            with pytest.raises(InputError, match="tensors of 2000000 bytes in a file of 1"):
-                tensor_files.read(tmp_path / "a.pkl")
+    path, one = tmp_path / "a.pkl", np.zeros(100_000, bool)
+    path.write_bytes(pickle.dumps({f"w{i}": one for i in range(4)}))
+    assert len(tensor_files.read(path).tensors) == 4
+    path.write_bytes(pickle.dumps({f"w{i}": one for i in range(20)}))
+    with pytest.raises(InputError, match="tensors of 2000000 bytes in a file of 1"):
+        tensor_files.read(path)
 
 
 def test_keys_of_metadata_are_told_in_short(tmp_path):
     deep = pickle_names.Token("a")
     for _ in range(40):
         deep = {"k" * 900: deep}
-    value = {"state_dict": {"w": np.ones(1)}, "deep": deep}
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": np.ones(1), "deep": deep}))
     (line,) = tensor_files.read(tmp_path / "a.pkl", skip_unknown=True).dropped
     assert line.startswith("deep/kkk") and len(line) < 300
