@@ -51,6 +51,9 @@ SLOWFAST = (
     *rules.prefixed(RESNET, "backbone.fast_path.", "backbone/fast/"),
     ("backbone.slow_path.conv1_lateral.conv", "backbone/lateral_0/conv", "conv"),
     ("backbone.slow_path.layer{i}_lateral.conv", "backbone/lateral_{i}/conv", "conv"),
+    # Of networks with lateral_norm=True, which the public weights do not have.
+    ("backbone.slow_path.conv1_lateral.bn", "backbone/lateral_0/norm", "norm"),
+    ("backbone.slow_path.layer{i}_lateral.bn", "backbone/lateral_{i}/norm", "norm"),
     *HEAD,
 )
 

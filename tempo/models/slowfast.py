@@ -54,8 +54,8 @@ class SlowFast(nn.Module):
       slow_index: a name of `SLOW_INDEX`.
       fusion_kernel: temporal extent of the lateral convolutions, odd. They have stride alpha and
         twice the channels of the fast features they read.
-      lateral_norm: a norm behind each lateral convolution, as in PySlowFast and PyTorchVideo;
-        mmaction2's have none.
+      lateral_norm: a norm behind each lateral convolution, as in PySlowFast and PyTorchVideo, and
+        in mmaction2 where its config says so; the weights it publishes have none.
       lateral_act: a name of `conv.ACTIVATIONS`; "" is the slow path's `act` where there is a norm
         and none where there is not.
       slow_kernels_t, fast_kernels_t: `kernels_t` of each path's `ResNet`.
