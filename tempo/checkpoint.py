@@ -280,23 +280,15 @@ def check_leaves(path: str, stored: Any, wanted: Any) -> None:
       stored: tree of arrays or shapes.
       wanted: the model's.
     """
-    stored, want = _shapes(stored), _shapes(wanted)
+    have, want = trees.named_shapes(stored), trees.named_shapes(wanted)
     collections = {name.split("/")[0] for name in want}
-    have = {name: s for name, s in stored.items() if name.split("/")[0] in collections}
-    differences = [f"{n}: only in the model" for n in want if n not in have]
-    differences += [f"{n}: only in the checkpoint" for n in have if n not in want]
-    differences += [
-        f"{n}: {list(have[n])} in the checkpoint, {list(want[n])} in the model"
-        for n in want
-        if n in have and tuple(have[n]) != tuple(want[n])
-    ]
-    if differences:
-        # Parameters tell a person more than the optimizer's copies of them.
-        differences.sort(key=lambda d: (not d.startswith(("params", "ema_params")), d))
-        more = f"; and {len(differences) - 5} more" if len(differences) > 5 else ""
+    have = {name: shape for name, shape in have.items() if name.split("/")[0] in collections}
+    found = list(trees.differences(have, want, "checkpoint").values())
+    if found:
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         raise InputError(
             f"Checkpoint {path!r} is of another architecture than the config's model: "
-            f"{'; '.join(differences[:5])}{more}. Use the config the checkpoint was trained with."
+            f"{'; '.join(found[:5])}{more}. Use the config the checkpoint was trained with."
         )
 
 
@@ -335,9 +327,3 @@ def _whole(path: str) -> Iterator[None]:
             f"Checkpoint {path!r} is damaged or not whole ({type(e).__name__}: {reason}); copy or "
             "convert it again."
         ) from e
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree.leaves(tree)
-    names = trees.leaf_names(tree)
-    return {n: tuple(leaf.shape) for n, leaf in zip(names, leaves, strict=True)}

@@ -12,6 +12,7 @@ read; `begin` opens the weights that a config names, and `load` puts them on the
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,12 @@ _PARTS = (
     ("neck", r"^\w+/neck/"),
     ("head", r"^\w+/head/"),
     ("backbone", r"^"),
+)
+
+_IMAGENET = (
+    "`python -m tempo.convert --source torchvision --input resnet50.pth --out "
+    "weights/r50_imagenet` makes one of ImageNet weights (resnet101.pth, r101_imagenet for a "
+    "ResNet-101)"
 )
 
 
@@ -92,10 +99,13 @@ def plan(there: Shapes, here: Shapes, classes_there: Classes, classes_here: Clas
     _check_backbone(theirs["backbone"], ours["backbone"])
     reasons = {part: _misfit(theirs[part], ours[part]) for part in ours}
     difference = classes_there.difference(classes_here)
-    reads_other = reasons["neck"] or (theirs["neck"] and not ours["neck"] and "no neck here")
-    reasons["head"] = difference or (reads_other and "it reads other features") or reasons["head"]
-    aux = difference or (reasons["aux heads"] and "its convolution is fresh")
-    reasons["aux classifiers"] = aux or reasons["aux classifiers"]
+    reads_other = reasons["neck"] or (theirs["neck"] and not ours["neck"])
+    further = {
+        "head": difference or (reads_other and "it reads other features"),
+        "aux classifiers": difference or (reasons["aux heads"] and "its convolution is fresh"),
+    }
+    # Of what the weights lack, nothing else is worth saying.
+    reasons |= {part: why for part, why in further.items() if theirs[part] and why}
     taken = [name for part, leaves in ours.items() if not reasons[part] for name in leaves]
     inflated = [name for name in taken if there[name] != here[name]]
     report = []
@@ -135,11 +145,11 @@ class Weights:
         initial = set(_source(self.info).get("initial", ()))
         there = {
             name: shape
-            for name, shape in _shapes(self.shapes).items()
+            for name, shape in trees.named_shapes(self.shapes).items()
             if name not in initial or _part(name) == "backbone"
         }
         try:
-            return plan(there, _shapes(variables), own, classes)
+            return plan(there, trees.named_shapes(variables), own, classes)
         except InputError as e:
             raise InputError(f"config.init_from: the weights in {self.path!r} {e}") from None
 
@@ -150,8 +160,7 @@ class Weights:
           plan: of `plan`.
           abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct`s with shardings.
         """
-        stored = checkpoint.load_variables(self.path, self.shapes)
-        values = dict(zip(trees.leaf_names(stored), jax.tree.leaves(stored), strict=True))
+        values = trees.named(checkpoint.load_variables(self.path, self.shapes))
         loaded = {}
 
         def place(name: str, target: jax.ShapeDtypeStruct) -> None:
@@ -186,6 +195,11 @@ def begin(recipe: recipes.Recipe) -> Weights | None:
     lookup(inflate.INFLATIONS, method, "config.init_inflate")
     if not recipe.init_from:
         return None
+    if not os.path.isdir(recipe.init_from):
+        raise InputError(
+            f"config.init_from: no folder {str(recipe.init_from)!r}. {_IMAGENET}, and any run's "
+            "workdir will do; init=scratch behind the colon of a TPN recipe starts without weights."
+        )
     path = checkpoint.find(str(recipe.init_from))
     weights = Weights(path, pretrained.load_info(path), checkpoint.variable_shapes(path), method)
     size = recipe.input.size_px
@@ -194,11 +208,6 @@ def begin(recipe: recipes.Recipe) -> Weights | None:
     shapes = pretrained.variable_shapes(model, (recipe.clip.num_frames, size, size, 3))
     weights.plan(shapes, Classes(2))
     return weights
-
-
-def _shapes(tree: Any) -> dict[str, Shape]:
-    leaves = jax.tree.leaves(tree)
-    return {n: tuple(x.shape) for n, x in zip(trees.leaf_names(tree), leaves, strict=True)}
 
 
 def _source(info: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -218,42 +227,48 @@ def _by_part(leaves: Shapes) -> dict[str, dict[str, Shape]]:
     return parts
 
 
-def _fits(there: Shape | None, here: Shape) -> bool:
+def _fits(there: Shape, here: Shape) -> bool:
     """Whether a leaf can be taken: of the same shape, or a 2-D kernel for a 3-D one."""
-    if there is None or there == here:
-        return there is not None
-    return len(there) == len(here) == 5 and there[0] == 1 and there[1:] == here[1:]
+    is_flat = len(there) == len(here) == 5 and there[0] == 1
+    return there == here or (is_flat and there[1:] == here[1:])
 
 
 def _misfit(there: Shapes, here: Shapes) -> str:
     """Why a part cannot be taken whole; "" if it can."""
-    bad = [name for name, shape in here.items() if not _fits(there.get(name), shape)]
-    if not bad:
-        return ""
-    if not there:
+    found = trees.differences(there, here, "weights", fits=_fits)
+    bad = [text for name, text in found.items() if name in here]
+    if bad and not there:
         return "the weights have none"
-    return f"the weights have another ({_compare(there, here, bad[0])})"
+    return f"the weights have another ({bad[0]})" if bad else ""
 
 
 def _check_backbone(there: Shapes, here: Shapes) -> None:
-    bad = [name for name, shape in here.items() if not _fits(there.get(name), shape)]
+    found = trees.differences(there, here, "weights", fits=_fits)
     # Statistics of norms that the model keeps no statistics of are no sign of another network.
-    bad += [name for name in there if name not in here and name.startswith("params/")]
-    if bad:
-        some = "; ".join(_compare(there, here, name) for name in bad[:4])
-        more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
-        raise InputError(
-            f"are of another backbone: {some}{more}. Give weights of the same depth and width, or "
-            "the config's model those of the weights."
-        )
+    bad = [text for name, text in found.items() if name in here or name.startswith("params/")]
+    if not bad:
+        return
+    theirs, ours = _depths(there), _depths(here)
+    if theirs != ours:
+        what = f"stages of {theirs} blocks in the weights, {ours} in the model"
+    else:
+        what = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+    raise InputError(
+        f"are of another backbone: {what}. Give weights of the same depth and width, or the "
+        "config's model those of the weights."
+    )
 
 
-def _compare(there: Shapes, here: Shapes, name: str) -> str:
-    if name not in here:
-        return f"{name} is only in the weights"
-    if name not in there:
-        return f"{name} is only in the model"
-    return f"{name} is {list(there[name])} in the weights, {list(here[name])} in the model"
+def _depths(backbone: Shapes) -> str:
+    """Blocks per stage, such as "3, 4, 6, 3", of each pathway if there are several."""
+    paths: dict[str, dict[int, int]] = {}
+    for name in backbone:
+        match = re.match(r"params/backbone/(?:(\w+)/)?stage(\d+)_block(\d+)/", name)
+        if match:
+            stages = paths.setdefault(match[1] or "", {})
+            stages[int(match[2])] = max(stages.get(int(match[2]), 0), int(match[3]))
+    counts = {path: ", ".join(str(n) for _, n in sorted(s.items())) for path, s in paths.items()}
+    return " and ".join(f"{n} ({path})" if path else n for path, n in sorted(counts.items()))
 
 
 def _describe(
@@ -268,7 +283,7 @@ def _describe(
         how = f", {count} of them inflated" if count else ""
         lines.append(f"{part}: {_leaves(len(here))} taken{how}")
     unused = [name for name in there if name not in here]
-    if unused and not reason:
+    if unused and not (here and reason):
         lines.append(f"{part}: {_leaves(len(unused))} of the weights left over")
     return lines
 

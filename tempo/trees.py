@@ -1,17 +1,59 @@
 """Trees of arrays: leaf names, maps by name, parameter counts, and multiply-adds of a function."""
 
 import math
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from jax.extend import core as jex_core
 
+_FIRST = ("params/", "ema_params/")
+
 
 def leaf_names(tree: Any) -> list[str]:
     """Names of the leaves in flattening order, path parts joined by '/', such as `head/fc/bias`."""
     return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """The leaves by name, in flattening order."""
+    return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def named_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes of the leaves (arrays or `jax.ShapeDtypeStruct`s) by name."""
+    return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
+
+
+def differences(
+    stored: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, tuple[int, ...]],
+    where: str,
+    *,
+    fits: Callable[[tuple[int, ...], tuple[int, ...]], bool] = operator.eq,
+) -> dict[str, str]:
+    """Leaves that a file and a model do not have alike, each with a text for people.
+
+    Parameters come first: they tell more than the statistics and the optimizer's copies of them.
+
+    Args:
+      stored: shapes by leaf name, of the file.
+      wanted: the same, of the model.
+      where: the file in a word, such as "checkpoint".
+      fits: whether a stored shape (first) will do for a wanted one.
+    """
+    found = {}
+    for name in {**wanted, **stored}:
+        if name not in stored:
+            found[name] = f"{name}: only in the model"
+        elif name not in wanted:
+            found[name] = f"{name}: only in the {where}"
+        elif not fits(stored[name], wanted[name]):
+            theirs, ours = list(stored[name]), list(wanted[name])
+            found[name] = f"{name}: {theirs} in the {where}, {ours} in the model"
+    return dict(sorted(found.items(), key=lambda x: (not x[0].startswith(_FIRST), x[0])))
 
 
 def map_with_names(function: Callable[[str, Any], Any], tree: Any) -> Any:

@@ -8,6 +8,22 @@ from tempo import trees
 def test_leaf_names_join_the_path():
     tree = {"head": {"fc": {"kernel": 0, "bias": 1}}, "list": [2, 3]}
     assert trees.leaf_names(tree) == ["head/fc/bias", "head/fc/kernel", "list/0", "list/1"]
+    named = {"head/fc/bias": 1, "head/fc/kernel": 0, "list/0": 2, "list/1": 3}
+    assert trees.named(tree) == named
+
+
+def test_differences_name_what_each_side_has_parameters_first():
+    stored = {"batch_stats/a": (1,), "params/b": (2, 3), "params/c": (1, 4), "params/same": (5,)}
+    wanted = {"params/same": (5,), "params/b": (2, 4), "params/c": (3, 4), "batch_stats/d": (1,)}
+    found = trees.differences(stored, wanted, "file")
+    assert list(found.values()) == [
+        "params/b: [2, 3] in the file, [2, 4] in the model",
+        "params/c: [1, 4] in the file, [3, 4] in the model",
+        "batch_stats/a: only in the file",
+        "batch_stats/d: only in the model",
+    ]
+    fits = trees.differences(stored, wanted, "file", fits=lambda a, b: a[1:] == b[1:])
+    assert list(fits) == ["params/b", "batch_stats/a", "batch_stats/d"]
 
 
 def test_mask_selects_by_name():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ NUM_UNKNOWN = 400
 """Classes of a model whose weights hold no classifier, if nothing says how many: Kinetics-400's."""
 
 _NEW_PARTS = r"^(params|batch_stats)/(neck|head)/"
-_FC = "params/head/fc/kernel"
+_CLASSIFIER = rules.FC.removesuffix("kernel")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,9 @@ class Settings:
       clip: fields of `tempo.types.ClipSpec`.
       view: fields of `tempo.types.ViewSpec`.
       size_px: side of training crops.
+
+    Raises:
+      InputError: a side below 1, a mean that is not finite, or a std that is not above 0.
     """
 
     mean: Sequence[float] = IMAGENET_MEAN
@@ -62,6 +66,20 @@ class Settings:
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     size_px: int = 224
+
+    def __post_init__(self):
+        sides = {"size_px (--size)": self.size_px}
+        sides["size_px of views (--crop-size)"] = self.view.get("size_px", 1)
+        sides["short_side_px (--short-side)"] = self.view.get("short_side_px", 1)
+        for name, side in sides.items():
+            if side < 1:
+                raise InputError(f"{name} is a number of pixels, at least 1; got {side}.")
+        for name, values, above in (("mean", self.mean, -math.inf), ("std", self.std, 0)):
+            if len(values) != 3 or not all(above < v < math.inf for v in values):
+                limit = " above 0" if above == 0 else ""
+                raise InputError(
+                    f"--{name} is three finite numbers{limit}; got {', '.join(map(str, values))}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +149,7 @@ def read(
             raise InputError(f"{', '.join(f'--{k}' for k in neck)}: the model has no neck.")
         unsaid = tuple(a for a in target.assumed if not a.startswith(tuple(f"{k}=" for k in neck)))
         target = dataclasses.replace(target, neck={**target.neck, **neck}, assumed=unsaid)
-    kept = 0 if _FC.removesuffix("kernel") in ignored else found.num_classes
+    kept = 0 if _CLASSIFIER in ignored else found.num_classes
     names, num_classes = _classes(classes, file.meta, kept, path)
     settings = settings or Settings()
     defaults = public.defaults_for(target.family, has_neck=bool(target.neck))
@@ -141,7 +159,7 @@ def read(
     shapes = pretrained.variable_shapes(
         made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
     )
-    flat = _flat(shapes)
+    flat = trees.named(shapes)
     mapped = _fitted(mapped, layout, flat, public, inflation)
     compared = comparison.compare(
         mapped,
@@ -207,7 +225,7 @@ def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
     if target.trunk.is_flat and not target.neck:
         return target, {}, {}
     why = "the classifier of images; the video network has its own"
-    return target, {_FC.removesuffix("kernel"): why}, {_NEW_PARTS: "an image network has none"}
+    return target, {_CLASSIFIER: why}, {_NEW_PARTS: "an image network has none"}
 
 
 def _fitted(
@@ -220,8 +238,8 @@ def _fitted(
     """The arrays with their pathways in our order, and 2-D kernels as long as the model's."""
     leaves = dict(mapped.leaves)
     fast = leaves.get("params/backbone/fast/stage4_block1/conv_proj/kernel")
-    if layout.is_fast_first and _FC in leaves and fast is not None:
-        leaves[_FC] = swapped(leaves[_FC], fast.shape[-1])
+    if layout.is_fast_first and rules.FC in leaves and fast is not None:
+        leaves[rules.FC] = swapped(leaves[rules.FC], fast.shape[-1])
     if source.is_image:
         for name, value in leaves.items():
             like = expected.get(name)
@@ -247,7 +265,9 @@ def _classes(
         listed = told.get("dataset_meta")
         listed = listed.get("classes") if isinstance(listed, Mapping) else told.get("CLASSES")
         if isinstance(listed, list | tuple) and len(listed) == num_weights:
-            return list(map(str, listed)), num_weights
+            names = [str(n) for n in listed if isinstance(n, str | int)]
+            if len(names) == num_weights and all(n.isprintable() for n in names):
+                return names, num_weights
     return [], num_weights or NUM_UNKNOWN
 
 
@@ -275,17 +295,13 @@ def _variables(made, mapped, compared, flat, config, settings) -> dict[str, Any]
 
         @jax.jit  # of which only the initial values are computed, not the forward pass
         def init():
-            values = _flat(made.init(jax.random.key(0), jnp.zeros(clip), train=False))
+            values = trees.named(made.init(jax.random.key(0), jnp.zeros(clip), train=False))
             return {name: values[name] for name in new}
 
         leaves |= {name: np.asarray(value) for name, value in init().items()}
     if leaves.keys() != flat.keys():
         return {}
     return flax.traverse_util.unflatten_dict(leaves, sep="/")
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
 def _sha256(path: str) -> str:

@@ -1,7 +1,6 @@
 """Weights of a network as those of another: 2-D as 3-D (arXiv 1705.07750, 2.1), RGB as flow."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
@@ -52,34 +51,3 @@ def cross_modality_kernel(kernel, num_channels: int = 20):
     if kernel.ndim < 2:
         raise InputError(f"A kernel [...,C,F] is needed; got the shape {kernel.shape}.")
     return jnp.repeat(jnp.mean(kernel, -2, keepdims=True), num_channels, axis=-2)
-
-
-def inflate(
-    params: Mapping[str, Any], like: Mapping[str, Any], path: str = "", *, how: str = "repeat"
-) -> dict[str, Any]:
-    """Parameters of a 2-D network in the shapes of `like`, a 3-D network of the same blocks.
-
-    Args:
-      params: nested dict of arrays (also `batch_stats`: norms are copied as they are).
-      like: nested dict of arrays or `jax.ShapeDtypeStruct`s that tells the kernels' extents.
-      path: where the dicts sit, for messages.
-      how: a row of `INFLATIONS`.
-
-    Raises:
-      InputError: the two have different leaves, or shapes that differ in more than kernel_t.
-    """
-    if params.keys() != like.keys():
-        missing = ", ".join(sorted(params.keys() ^ like.keys()))
-        raise InputError(f"Cannot inflate {path or 'the tree'}: only one side has {missing}.")
-    out = {}
-    for name, target in like.items():
-        where, source = f"{path}/{name}".lstrip("/"), params[name]
-        if isinstance(target, Mapping):
-            out[name] = inflate(source, target, where, how=how)
-            continue
-        inflates = source.ndim == len(target.shape) == 5
-        value = inflate_kernel(source, target.shape[0], how) if inflates else source
-        if value.shape != tuple(target.shape):
-            raise InputError(f"Cannot inflate {where}: {source.shape} to {tuple(target.shape)}.")
-        out[name] = value
-    return out

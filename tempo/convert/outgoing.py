@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from tempo import pretrained, trees
@@ -16,8 +15,6 @@ from tempo.models import slowfast
 
 TARGETS = {"mmaction2": mmaction2.SOURCE}
 """Public formats that are written, by name."""
-
-_FC = "params/head/fc/kernel"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +47,13 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     """
     target = lookup(TARGETS, to, "format (--to)")
     _, variables, info = pretrained.load_model(checkpoint)
-    leaves = {
-        name: np.asarray(value)
-        for name, value in zip(trees.leaf_names(variables), jax.tree.leaves(variables), strict=True)
-    }
+    leaves = {name: np.asarray(value) for name, value in trees.named(variables).items()}
     backbone, neck = recognise.parts(info["config"]["model"])
     two_paths = backbone["variant"] in slowfast.VARIANTS
     layout = next(x for x in target.layouts if x.is_fast_first == two_paths)
     if two_paths:
         fast = leaves["params/backbone/fast/stage4_block1/conv_proj/kernel"].shape[-1]
-        leaves[_FC] = swapped(leaves[_FC], len(leaves[_FC]) - fast)
+        leaves[rules.FC] = swapped(leaves[rules.FC], len(leaves[rules.FC]) - fast)
     is_flat = not two_paths and recognise.trunk_of(_shapes(leaves), "params/backbone/").is_flat
     shift_every = backbone.get("shift_every", 1) if backbone.get("temporal") == "tsm" else 0
     arrays, unknown = rules.to_keys(

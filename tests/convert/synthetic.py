@@ -1,6 +1,5 @@
 """Checkpoints of a small network under public names, made without torch."""
 
-import jax
 import numpy as np
 
 from tempo import models, pretrained, trees
@@ -19,7 +18,7 @@ def leaves(model, num_classes=K, clip=(8, 32, 32, 3)):
     rng = np.random.default_rng(0)
     return {
         name: rng.uniform(0.5, 1.5, size=s.shape).astype(np.float32)
-        for name, s in zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True)
+        for name, s in trees.named(shapes).items()
     }
 
 

@@ -1,6 +1,5 @@
 """Rows name arrays both ways; layouts are turned and turned back."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -110,7 +109,7 @@ def test_half_precision_becomes_float32():
 def full_size(name, num_classes):
     """Leaves of a preset, without values to speak of."""
     shapes = pretrained.variable_shapes(models.create(num_classes, name=name), (8, 32, 32, 3))
-    return dict(zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True))
+    return trees.named(shapes)
 
 
 # Check 23 of the list for TPN: numbers of entries and some shapes of mmaction2's state dicts.

@@ -47,7 +47,7 @@ def apply_training(model, variables, params, clip):
 
 def named_leaves(tree):
     """Leaves by name, such as `head/fc/bias`."""
-    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
+    return trees.named(tree)
 
 
 def pyramids(function, *args):
