@@ -291,7 +291,7 @@ class TSMRelease(nn.Module):
 class SlowFast(nn.Module):
     """mmaction2's SlowFast: the slow path sees every alpha-th frame; linear over (fast, slow)."""
 
-    def __init__(self, width, num_classes, alpha, kernel, blocks=BLOCKS):
+    def __init__(self, width, num_classes, alpha, kernel, lateral_norm, blocks=BLOCKS):
         super().__init__()
         self.alpha, ratio = alpha, 8
         slow = ResNet(
@@ -300,7 +300,9 @@ class SlowFast(nn.Module):
         fast = ResNet("mm", False, width // ratio, (3, 3, 3, 3), blocks=blocks, stem_t=5)
         for i in range(4):
             c = (width if i == 0 else width * 2 ** (i + 1)) // ratio
-            made = Unit(c, 2 * c, (kernel, 1, 1), (alpha, 1, 1), has_norm=False, act=False)
+            made = Unit(
+                c, 2 * c, (kernel, 1, 1), (alpha, 1, 1), has_norm=lateral_norm, act=lateral_norm
+            )
             setattr(slow, "conv1_lateral" if i == 0 else f"layer{i}_lateral", made)
         self.backbone = named(slow_path=slow, fast_path=fast)
         self.cls_head = named(fc_cls=nn.Linear(slow.channels + fast.channels, num_classes))
