@@ -7,10 +7,12 @@ Exit status: 0 done, 2 bad input or weights that do not fit.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tempo.errors import InputError
@@ -29,9 +31,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = _outgoing if "to" in given else _incoming
         run(given, shlex.join(["python", "-m", "tempo.convert", *argv]))
     except InputError as error:
-        print(f"tempo.convert: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check_place(out: str) -> None:
+    """Raises `InputError` unless something can be made at `out`."""
+    place = os.path.dirname(os.path.abspath(out))
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            f"Cannot write to {out!r}: {place!r} is no folder that can be written to; choose "
+            "another --out."
+        )
+
+
+@contextlib.contextmanager
+def _writing(out: str) -> Iterator[None]:
+    """Turns the errors of a disk into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"Cannot write to {out!r}: {why}; choose another --out.") from error
 
 
 def _incoming(given: dict[str, Any], command: str) -> None:
@@ -40,6 +64,7 @@ def _incoming(given: dict[str, Any], command: str) -> None:
     from tempo import checkpoint, pretrained
     from tempo.convert import comparison, incoming
 
+    _check_place(given["out"])
     checkpoint.check_replaceable(given["out"])
     classes = incoming.read_classes(given["classes"]) if "classes" in given else None
     clip = {k: given[k] for k in ("num_frames", "stride", "sampling") if k in given}
@@ -63,17 +88,21 @@ def _incoming(given: dict[str, Any], command: str) -> None:
     for note in conversion.notes:
         print(f"note       {note}")
     comparison.check(conversion.comparison, given["input"])
-    pretrained.save_model(given["out"], conversion.variables, conversion.info)
+    with _writing(given["out"]):
+        pretrained.save_model(given["out"], conversion.variables, conversion.info)
     print(_summary(given["out"], conversion.info))
 
 
 def _outgoing(given: dict[str, Any], command: str) -> None:
     del command
     _need(given, ("checkpoint",), ("input", "model", "classes", "flow", "alphas", "inflate"))
-    from tempo.convert import outgoing
+    from tempo.convert import outgoing, tensor_files
 
+    _check_place(given["out"])
+    tensor_files.check_path(given["out"])
     export = outgoing.read(given["checkpoint"], to=given["to"], partial=given.get("partial", ()))
-    outgoing.write(export, given["out"])
+    with _writing(given["out"]):
+        outgoing.write(export, given["out"])
     for leaf in export.left_out:
         print(f"left out   {leaf}")
     for note in export.notes:

@@ -1,13 +1,15 @@
 """`python -m tempo.convert`: what it writes and prints, and one line for what it cannot use."""
 
+import errno
 import json
+import os
 
-import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 import tempo
-from tempo import trees
+from tempo import pretrained, trees
 from tempo.convert import __main__ as convert
 from tempo.convert import mmaction2, rules, tensor_files, tpn_release
 from tests.convert import synthetic
@@ -29,16 +31,14 @@ def error_of(capsys, *flags, **kwargs):
     """The one line that the command ends with, having written nothing."""
     assert run(*flags, **kwargs) == 2
     text = capsys.readouterr().err
-    assert text.startswith("tempo.convert: ")
+    assert text.startswith("error: ")
     assert text.count("\n") == 1
     return text
 
 
 def leaves_of(path):
     model, variables, info = tempo.load_model(path)
-    return model, dict(
-        zip(trees.leaf_names(variables), jax.tree.leaves(variables), strict=True)
-    ), info  # fmt: skip
+    return model, trees.named(variables), info
 
 
 def test_a_checkpoint_with_its_table_and_its_preprocessing(slowonly, capsys):
@@ -206,10 +206,6 @@ def test_what_mmaction2_has_no_place_for(slowonly, capsys):
         "config": {"model": three, "clip": {"num_frames": 8}, "input": {"size_px": 32}},
         "class_names": [], "num_classes": 5,
     }  # fmt: skip
-    from flax import traverse_util
-
-    from tempo import pretrained
-
     leaves = synthetic.leaves(three)
     pretrained.save_model("out", traverse_util.unflatten_dict(leaves, sep="/"), info)
     assert export("--out", "mm.pth") == 2
@@ -229,6 +225,56 @@ def test_what_mmaction2_has_no_place_for(slowonly, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--size", "0"], "(--size) is a number of pixels, at least 1; got 0"),
+        (["--crop-size", "0"], "(--crop-size) is a number of pixels"),
+        (["--short-side", "-1"], "(--short-side) is a number of pixels"),
+        (["--std", "1", "0", "1"], "--std is three finite numbers above 0; got 1.0, 0.0, 1.0"),
+        (["--std", "1", "1", "inf"], "--std is three finite numbers above 0"),
+        (["--mean", "nan", "1", "1"], "--mean is three finite numbers; got nan"),
+        (["--frames", "0"], "num_frames"),
+        (["--model", '{"backbone": 3}'], "makes no model ("),
+        (["--model", '{"name": [1]}'], "makes no model ("),
+        (["--model", '{"backbone": {"variant": "c2d_r50", "depths": 3}}'], "makes no model ("),
+    ],
+)
+def test_values_out_of_range_are_one_line(slowonly, flags, message, capsys):
+    synthetic.write(slowonly)
+    assert message in error_of(capsys, *flags)
+
+
+def test_numbers_in_keys_have_four_digits_at_most(slowonly, capsys):
+    key = f"backbone.layer{'1' * 150}.0.conv1.conv.weight"
+    synthetic.write({**slowonly, key: np.ones((1, 1, 1, 1, 1))})
+    assert f"1 unknown keys ({key})" in error_of(capsys)
+
+
+@pytest.mark.parametrize("out", ["file/x", "file/x/y.pth"])
+def test_a_place_that_cannot_be_written_to_is_told_before_any_work(out, capsys):
+    with open("file", "w") as f:
+        f.write("something")
+    assert "is no folder that can be written to" in error_of(capsys, out=out)  # no weights read
+    flags = ["--to", "mmaction2", "--checkpoint", "none", "--out"]
+    assert convert.main([*flags, out]) == 2
+    assert "is no folder that can be written to" in capsys.readouterr().err
+    os.mkdir("a.pth")
+    assert convert.main([*flags, "a.pth"]) == 2
+    assert "which is a folder" in capsys.readouterr().err
+
+
+def test_an_error_of_the_disk_is_one_line(slowonly, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    synthetic.write(slowonly)
+    monkeypatch.setattr(pretrained, "save_model", full)
+    assert "Cannot write to 'out': No space left on device; choose another --out" in error_of(
+        capsys
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
         (["--out", "x"], "Say --source NAME"),
         (["--out", "x", "--source", "a", "--to", "b"], "Say --source NAME"),
         (["--out", "x", "--source", "mmaction2"], "--source needs --input too"),
@@ -237,8 +283,8 @@ def test_what_mmaction2_has_no_place_for(slowonly, capsys):
             ["--out", "x", "--to", "mmaction2", "--checkpoint", "c", "--flow", "cascade"],
             "--flow has no meaning with --to",
         ),
-        (["--out", "x", "--to", "mmaction", "--checkpoint", "c"], "Did you mean 'mmaction2'"),
-        (["--out", "x", "--to", "mmaction2", "--checkpoint", "c"], "No checkpoint at"),
+        (["--out", "x.pth", "--to", "mmaction", "--checkpoint", "c"], "Did you mean 'mmaction2'"),
+        (["--out", "x.pth", "--to", "mmaction2", "--checkpoint", "c"], "No checkpoint at"),
         (["--out", "x", "--source", "mmaction2", "--input", "none.pth"], "No file none.pth"),
     ],
 )
@@ -252,7 +298,7 @@ def test_flags_that_do_not_go_together(flags, message, capsys):
 def test_the_rows_of_mmaction2_are_all_of_use():
     """Every row names something in one of the networks."""
     small = {"depths": (1, 1, 1, 1), "width": 16}
-    slowfast = {"backbone": {"variant": "slowfast_r50", "lateral_norm": False, **small}}
+    slowfast = {"backbone": {"variant": "slowfast_r50", **small}}
     tsm = {"backbone": {"variant": "c2d_r50", "temporal": "tsm", **small}}
     used = set()
     for model, rows, shifted in (
