@@ -45,52 +45,15 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     chosen = tpn.read(
         arg, ROWS["tpn_epic"], without=("steps", "starts"), backbone="tsn", frames="8"
     )
-    values = chosen.values
-    config = ml_collections.ConfigDict()
-    config.row = chosen.row
-    config.init_from = tpn.init_from(values)
-    config.seed = 0
-    config.batch_size = 64
-    config.total_epochs = 55.0
-
-    config.data = {"name": "epic55", "dir": "data/epic55", "num_workers": 8}
-    config.clip = tpn.clip(values)
-    config.input = {
-        "size_px": 224,
-        "host_ops": (*tpn.HOST_OPS[values["crop"]], "flip"),
-        "device_ops": tpn.DEVICE_OPS[values["color"]],
-    }
-    config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 1000}
-    clips_at_once = config.get_ref("batch_size") // config.loop.get_ref("accumulate_steps")
-    config.model = {
-        "backbone": tpn.backbone(values),
-        "neck": tpn.neck(values),
-        "head": {"dropout_prob": 0.5},
-        "dtype": "float32",
-        "norm_groups": (clips_at_once + 7) // 8,
-        "remat": False,
-    }
-    config.loss = {
-        "label_smoothing": 0.0,
-        "aux_weight": 0.5,
-        "task_weights": {"verb": 1.0, "noun": 1.0},
-    }
-    config.optim = {
-        "name": "sgd",
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 1e-4,
-        "clip_norm": 20.0,
-    }
-    config.schedule = {
-        "name": "steps",
-        "base_lr": 0.01,
-        "reference_batch": 64,
-        "boundaries_epochs": (28, 46),
-    }
-    config.mesh = {"model": 1}
-    config.eval = {
-        "single_view": {"split": "val", "every_epochs": 5.0, "views": "center"},
-        "multi_view": {"split": "val", "views": "ten_crop", "batch_size": 8},
-    }
+    config = tpn.fill(
+        ml_collections.ConfigDict(),
+        chosen,
+        dataset="epic55",
+        total_epochs=55.0,
+        weight_decay=1e-4,
+        clip_norm=20.0,
+        boundaries_epochs=(28, 46),
+        views="ten_crop",
+    )
+    config.loss["task_weights"] = {"verb": 1.0, "noun": 1.0}
     return config

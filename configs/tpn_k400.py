@@ -15,7 +15,7 @@ colon is a list of options, separated by commas, first value the default:
     color         none | jitter
     shift         mit | release: how TSM shifts
     backbone      slowonly | tsn | tsm                     depth     50 | 101
-    frames        8x8, frames x stride; or 8, segments     neck      tpn | none
+    frames        8x8, frames x stride; or 8, segments     neck      tpn | aux | none
     source        res45 | res5 | res345 | res2345          aux       second_top | all_but_top | none
     pyramids      flow | two: use the one pyramid of a flow twice
     spatial       conv | pool                              temporal  on | off
@@ -64,49 +64,15 @@ STEPS = {"paper": (100, 125), "release": (75, 125)}
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     chosen = tpn.read(arg, ROWS["tpn_k400"])
     values = chosen.values
-    config = ml_collections.ConfigDict()
-    config.row = chosen.row
-    config.init_from = tpn.init_from(values)
-    config.seed = 0
-    config.batch_size = 64
-    config.total_epochs = 150.0
-
-    config.data = {"name": "kinetics400", "dir": "data/kinetics400", "num_workers": 8}
-    config.clip = tpn.clip(values)
-    config.input = {
-        "size_px": 224,
-        "host_ops": (*tpn.HOST_OPS[values["crop"]], "flip"),
-        "device_ops": tpn.DEVICE_OPS[values["color"]],
-    }
-    config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 1000}
-    clips_at_once = config.get_ref("batch_size") // config.loop.get_ref("accumulate_steps")
-    config.model = {
-        "backbone": tpn.backbone(values),
-        "neck": tpn.neck(values),
-        "head": {"dropout_prob": 0.5},
-        "dtype": "float32",
-        "norm_groups": (clips_at_once + 7) // 8,
-        "remat": False,
-    }
-    config.loss = {"label_smoothing": 0.0, "aux_weight": 0.5}
-    config.optim = {
-        "name": "sgd",
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 1e-4,
-        "clip_norm": 40.0,
-    }
-    config.schedule = {
-        "name": "steps",
-        "base_lr": 0.01,
-        "reference_batch": 64,
-        "boundaries_epochs": STEPS[values["steps"]],
-    }
-    config.mesh = {"model": 1}
     # Segments are tested with ten crops (table 3), clips at a stride with 30 views (table 2).
     views = "ten_crop" if tpn.is_segments(values) else f"k400_10x3_{values['starts']}"
-    config.eval = {
-        "single_view": {"split": "val", "every_epochs": 5.0, "views": "center"},
-        "multi_view": {"split": "val", "views": views, "batch_size": 8},
-    }
-    return config
+    return tpn.fill(
+        ml_collections.ConfigDict(),
+        chosen,
+        dataset="kinetics400",
+        total_epochs=150.0,
+        weight_decay=1e-4,
+        clip_norm=40.0,
+        boundaries_epochs=STEPS[values["steps"]],
+        views=views,
+    )

@@ -8,9 +8,9 @@ The records come from `python -m tempo.prepare --dataset ssv2` (README). What fo
 a list of options, separated by commas, as in `configs/tpn_k400.py` except that the backbone is
 `tsm` and `frames` is 8 (one frame of each of 8 segments) unless said; `steps` is no option here,
 for the paper gives the epochs of its steps for Kinetics only. Also at most one row of table 4
-(`t4.tsm_tpn`, `t4.tsn_tpn`, `t4.tsm`, `t4.tsn`), of the
-release's model zoo (`zoo.tsm`, `zoo.tsm_tpn`) or `leaderboard.tsm_r101_16f`;
-`python -m experiments.tpn_tables.tables list` prints them with their commands.
+(`t4.tsm_tpn`, `t4.tsn_tpn`, `t4.tsm`, `t4.tsn`), of the release's model zoo (`zoo.tsm`,
+`zoo.tsm_tpn`) or `leaderboard.tsm_r101_16f`; `python -m experiments.tpn_tables.tables list` prints
+them with their commands.
 
 Rows start from ImageNet weights, which
 `python -m tempo.convert --source torchvision --input resnet50.pth --out weights/r50_imagenet` makes
@@ -48,52 +48,13 @@ from tempo.papers.tpn_results import ROWS
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     chosen = tpn.read(arg, ROWS["tpn_sthv2"], without=("steps",), backbone="tsm", frames="8")
-    values = chosen.values
-    config = ml_collections.ConfigDict()
-    config.row = chosen.row
-    config.init_from = tpn.init_from(values)
-    config.seed = 0
-    config.batch_size = 64
-    config.total_epochs = 150.0
-
-    config.data = {"name": "ssv2", "dir": "data/ssv2", "num_workers": 8}
-    config.clip = tpn.clip(values)
-    config.input = {
-        "size_px": 224,
-        "host_ops": (*tpn.HOST_OPS[values["crop"]], "flip"),
-        "device_ops": tpn.DEVICE_OPS[values["color"]],
-    }
-    config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 1000}
-    clips_at_once = config.get_ref("batch_size") // config.loop.get_ref("accumulate_steps")
-    config.model = {
-        "backbone": tpn.backbone(values),
-        "neck": tpn.neck(values),
-        "head": {"dropout_prob": 0.5},
-        "dtype": "float32",
-        "norm_groups": (clips_at_once + 7) // 8,
-        "remat": False,
-    }
-    config.loss = {"label_smoothing": 0.0, "aux_weight": 0.5}
-    config.optim = {
-        "name": "sgd",
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 5e-4,
-        "clip_norm": 20.0,
-    }
-    config.schedule = {
-        "name": "steps",
-        "base_lr": 0.01,
-        "reference_batch": 64,
-        "boundaries_epochs": (75, 125),
-    }
-    config.mesh = {"model": 1}
-    config.eval = {
-        "single_view": {"split": "val", "every_epochs": 5.0, "views": "center"},
-        "multi_view": {
-            "split": "val",
-            "views": f"full_2clip_{values['starts']}",
-            "batch_size": 8,
-        },
-    }
-    return config
+    return tpn.fill(
+        ml_collections.ConfigDict(),
+        chosen,
+        dataset="ssv2",
+        total_epochs=150.0,
+        weight_decay=5e-4,
+        clip_norm=20.0,
+        boundaries_epochs=(75, 125),
+        views=f"full_2clip_{chosen.values['starts']}",
+    )

@@ -44,8 +44,8 @@ ALLOWED = {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
     },
     "convert": {
-        "errors", "types", "trees", "files", "layers", "models", "protocols", "checkpoint",
-        "pretrained",
+        "errors", "types", "trees", "files", "layers", "models", "protocols", "papers",
+        "checkpoint", "pretrained",
     },
     "init_from": {
         "errors", "types", "trees", "models", "convert", "checkpoint", "pretrained", "recipe",

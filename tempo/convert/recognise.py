@@ -127,7 +127,8 @@ def network(mapped: rules.Mapped, source: Source) -> Network:
         assumed.append(f"{said} (--model), as the 2-D networks of {source.about} have")
     neck = _neck(shapes, trunk)
     if neck:
-        neck |= {**source.neck, **source.neck_by_depths.get(trunk.depths, {})}
+        of_depth = {} if trunk.is_flat else source.dense_neck_by_depths.get(trunk.depths, {})
+        neck |= {**source.neck, **of_depth}
         assumed += [
             f"{k}={neck[k]} (--{k}), as the necks of {source.about} have"
             for k in ("flow", "alphas")

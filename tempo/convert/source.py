@@ -48,7 +48,7 @@ class Source:
       layouts: the first whose marker is found in a file is taken.
       ignored: pattern of keys -> why they are of no use; they are left out and listed.
       neck: fields of the neck that the weights do not tell.
-      neck_by_depths: more of them, by blocks per stage.
+      dense_neck_by_depths: more of them for 3-D networks, by blocks per stage.
       flat_backbone: fields of a 2-D backbone that the weights do not tell.
       defaults: by family of model: `dense` (3-D), `segments` (2-D), `slowfast`; `<family>+neck`
         comes before `<family>` for models with a neck.
@@ -61,7 +61,7 @@ class Source:
     defaults: Mapping[str, Defaults]
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
     neck: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    neck_by_depths: Mapping[tuple[int, ...], Mapping[str, Any]] = dataclasses.field(
+    dense_neck_by_depths: Mapping[tuple[int, ...], Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
     flat_backbone: Mapping[str, Any] = dataclasses.field(default_factory=dict)

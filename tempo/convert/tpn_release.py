@@ -6,6 +6,7 @@ has overwritten, and the released weights were trained so (issue 17 of that repo
 
 from tempo.convert import rules, torchvision
 from tempo.convert.source import Defaults, Layout, Source
+from tempo.papers import tpn
 
 NECK: tuple[rules.Row, ...] = (
     ("spatial_modulation.spatial_modulation.{i}.{j}.conv", "spatial_mod_{i}_{j}/conv", "conv"),
@@ -44,8 +45,7 @@ SOURCE = Source(
     layouts=(Layout(rows=ROWS),),
     ignored={r"cls_head\.new_cls\.": "a copy of cls_head.fc_cls that tests make"},
     neck={"flow": "cascade", "alphas": "equal"},
-    # The configs of R101 pool {T/2, T} frames, those of R50 {T, T}.
-    neck_by_depths={(3, 4, 23, 3): {"alphas": "rule"}},
+    dense_neck_by_depths={(3, 4, 23, 3): {"alphas": tpn.RELEASE_ALPHAS["101"]}},
     # Its shift leaves no trace in the keys; every 2-D network of the release has it, in each block
     # and before the projection shortcut.
     flat_backbone={"temporal": "tsm", "shift_shortcut": True},

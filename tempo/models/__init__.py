@@ -25,7 +25,7 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
 }
 """Backbone class and geometry by `variant`."""
 
-NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN}
+NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
 
 HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead}
 

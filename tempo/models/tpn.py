@@ -147,7 +147,7 @@ class TPN(nn.Module):
         unit = functools.partial(
             ConvNormAct, conv=conv, norm=norm, act=conv_lib.ACTIVATIONS[self.act]
         )
-        aux = self._aux(inputs, unit, train=train)
+        aux = _aux_logits(self, stages, unit, train=train)
         levels = self._modulate(inputs, conv, unit)
         out_features = inputs[-1].shape[-1]
         fused = []
@@ -242,16 +242,48 @@ class TPN(nn.Module):
             pyramids = {"td": pyramid, "bu": pyramid}
         return pyramids
 
-    def _aux(self, inputs, unit, *, train: bool) -> tuple:
-        """Logits of the auxiliary heads, lowest level first."""
-        if self.source == "res5" or not (train or self.is_initializing()):
-            return ()
-        return tuple(
-            AuxHead(unit, self.num_classes, self.aux_dropout_prob, name=f"aux_head_{i}")(
-                inputs[i], train=train
-            )
-            for i in AUX_LEVELS[self.aux_levels](len(inputs))
+
+class AuxHeads(nn.Module):
+    """The auxiliary heads of TPN without its pyramid: res5 passes as it is.
+
+    Attributes: those of `TPN` with the same names.
+    """
+
+    conv: Callable
+    norm: Callable
+    num_classes: int
+    source: str = "res45"
+    aux_levels: str = "second_top"
+    aux_dropout_prob: float = 0.5
+    act: str = "relu"
+
+    def __post_init__(self):
+        lookup(SOURCES, self.source, "source (config.neck.source)")
+        lookup(AUX_LEVELS, self.aux_levels, "aux_levels (config.neck.aux_levels)")
+        lookup(conv_lib.ACTIVATIONS, self.act, "activation (config.neck.act)")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, stages: Mapping[str, Any], *, train: bool):
+        """`{"res2", ...}` -> (res5 `[B,T,H,W,C]`, tuple of aux logits `[B,K]`), as `TPN`."""
+        conv = functools.partial(self.conv, kernel_init=xavier_uniform)
+        norm = functools.partial(self.norm, use_running_average=not train)
+        act = conv_lib.ACTIVATIONS[self.act]
+        unit = functools.partial(ConvNormAct, conv=conv, norm=norm, act=act)
+        return stages["res5"], _aux_logits(self, stages, unit, train=train)
+
+
+def _aux_logits(module: TPN | AuxHeads, stages: Mapping[str, Any], unit, *, train: bool) -> tuple:
+    """Logits of the auxiliary heads, lowest level first; none outside training."""
+    if module.source == "res5" or not (train or module.is_initializing()):
+        return ()
+    names = SOURCES[module.source]
+    return tuple(
+        AuxHead(unit, module.num_classes, module.aux_dropout_prob, name=f"aux_head_{i}")(
+            stages[names[i]], train=train
         )
+        for i in AUX_LEVELS[module.aux_levels](len(names))
+    )
 
 
 class ConvNormAct(nn.Module):

@@ -56,7 +56,8 @@ OPTIONS: dict[str, Option] = {
         pattern=r"[1-9]\d*(x[1-9]\d*)?",
         form="frames x stride such as 32x2, or a number of segments such as 8",
     ),
-    "neck": Option(default="tpn", choices=("tpn", "none")),
+    # aux: no pyramid, the auxiliary heads alone.
+    "neck": Option(default="tpn", choices=("tpn", "aux", "none")),
     "source": Option(default="res45", choices=("res45", "res5", "res345", "res2345")),
     "flow": Option(
         default=_AS_LIKE,
@@ -84,9 +85,18 @@ OPTIONS: dict[str, Option] = {
 }  # fmt: skip
 """Options by name, with the defaults of Kinetics-400; "" takes what `like` says."""
 
-_NECK_OPTIONS = (
-    "source", "flow", "alphas", "pyramids", "spatial", "temporal", "single_depth", "aux",
-)  # fmt: skip
+_NECKS: dict[str, tuple[str, ...]] = {
+    "tpn": (
+        "source", "flow", "alphas", "pyramids", "spatial", "temporal", "single_depth", "aux",
+    ),
+    "aux": ("source", "aux"),
+    "none": (),
+}  # fmt: skip
+"""Options that each neck has."""
+
+RELEASE_ALPHAS: dict[str, str] = {"50": "equal", "101": "rule"}
+"""The release's alphas of 3-D networks on dense clips, by depth; networks that see single frames
+have equal ones at every depth."""
 
 HOST_OPS: dict[str, tuple[Any, ...]] = {
     "paper": ({"name": "jitter_short_side", "min_px": 256, "max_px": 320}, "random_crop"),
@@ -123,8 +133,11 @@ def read(
     of_like = LIKE[found.values["like"]]
     values = {k: of_like[k] if v == _AS_LIKE else v for k, v in found.values.items()}
     for name in sorted(found.given):
-        if values["neck"] == "none" and name in _NECK_OPTIONS:
-            raise InputError(f"The option {name!r} is of the neck, but neck=none; leave it out.")
+        of_neck = _NECKS[values["neck"]]
+        if name in _NECKS["tpn"] and name not in of_neck:
+            raise InputError(
+                f"The option {name!r} is of the neck, but neck={values['neck']}; leave it out."
+            )
         if values["backbone"] != "tsm" and name == "shift":
             raise InputError(
                 f"The option 'shift' is for backbone=tsm; this is {values['backbone']}, leave it "
@@ -176,17 +189,18 @@ def neck(values: Mapping[str, str]) -> dict[str, Any]:
     """The section `model.neck`; empty for none."""
     if values["neck"] == "none":
         return {}
+    heads = {"source": values["source"], "aux_levels": values["aux"], "aux_dropout_prob": 0.5}
+    if values["neck"] == "aux":
+        return {"name": "aux", **heads}
     return {
         "name": "tpn",
-        "source": values["source"],
+        **heads,
         "flow": values["flow"],
         "alphas": _alphas(values),
         "force_two_pyramids": values["pyramids"] == "two",
         "spatial_modulation": values["spatial"] == "conv",
         "temporal_modulation": values["temporal"] == "on",
         "single_depth": values["single_depth"],
-        "aux_levels": values["aux"],
-        "aux_dropout_prob": 0.5,
     }
 
 
@@ -197,6 +211,66 @@ def init_from(values: Mapping[str, str]) -> str:
     return f"weights/r{values['depth']}_imagenet"
 
 
+def fill(
+    config: Any,
+    chosen: Argument,
+    *,
+    dataset: str,
+    total_epochs: float,
+    weight_decay: float,
+    clip_norm: float,
+    boundaries_epochs: tuple[int, ...],
+    views: str,
+) -> Any:
+    """What all recipes of the paper share, and their own numbers, written to an empty config.
+
+    Args:
+      config: a `ConfigDict`; returned.
+      chosen: of `read`.
+      dataset: as `python -m tempo.prepare` calls it; its records are sought in `data/<dataset>`.
+      total_epochs: of the run.
+      weight_decay: of all parameters.
+      clip_norm: limit of the gradient's norm.
+      boundaries_epochs: where the rate falls tenfold.
+      views: of the evaluator `multi_view`, a row of `tempo.protocols.VIEW_SETS`.
+    """
+    values = chosen.values
+    config.row = chosen.row
+    config.init_from = init_from(values)
+    config.seed = 0
+    config.batch_size = 64
+    config.total_epochs = total_epochs
+
+    config.data = {"name": dataset, "dir": f"data/{dataset}", "num_workers": 8}
+    config.clip = clip(values)
+    config.input = {
+        "size_px": 224,
+        "host_ops": (*HOST_OPS[values["crop"]], "flip"),
+        "device_ops": DEVICE_OPS[values["color"]],
+    }
+    config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 1000}
+    clips_at_once = config.get_ref("batch_size") // config.loop.get_ref("accumulate_steps")
+    config.model = {
+        "backbone": backbone(values),
+        "neck": neck(values),
+        "head": {"dropout_prob": 0.5},
+        "dtype": "float32",
+        "norm_groups": (clips_at_once + 7) // 8,
+        "remat": False,
+    }
+    config.loss = {"label_smoothing": 0.0, "aux_weight": 0.5}
+    config.optim = {"name": "sgd", "momentum": 0.9, "nesterov": True,
+                    "weight_decay": weight_decay, "clip_norm": clip_norm}  # fmt: skip
+    config.schedule = {"name": "steps", "base_lr": 0.01, "reference_batch": 64,
+                       "boundaries_epochs": boundaries_epochs}  # fmt: skip
+    config.mesh = {"model": 1}
+    config.eval = {
+        "single_view": {"split": "val", "every_epochs": 5.0, "views": "center"},
+        "multi_view": {"split": "val", "views": views, "batch_size": 8},
+    }
+    return config
+
+
 def _alphas(values: Mapping[str, str]) -> str | tuple[int, ...]:
     alphas = values["alphas"]
     if re.fullmatch(r"[\d+]+", alphas):
@@ -204,6 +278,6 @@ def _alphas(values: Mapping[str, str]) -> str | tuple[int, ...]:
     if alphas == "paper":
         return "equal" if is_segments(values) else "rule"
     if alphas == "release":
-        is_i3d_101 = values["backbone"] == "slowonly" and values["depth"] == "101"
-        return "rule" if is_i3d_101 else "equal"
+        is_dense = values["backbone"] == "slowonly" and not is_segments(values)
+        return RELEASE_ALPHAS[values["depth"]] if is_dense else "equal"
     return alphas

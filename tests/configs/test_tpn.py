@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -60,8 +61,8 @@ def config_of(name, arg=""):
 
 @functools.cache
 def shapes_of(num_classes, model, clip_shape):
-    """Shapes of the parameters (auxiliary heads too) and logits; `model` as text, to be a key."""
-    module = models.create(num_classes, **eval(model))
+    """Shapes of the parameters (auxiliary heads too) and logits; `model` as JSON, to be a key."""
+    module = models.create(num_classes, **json.loads(model))
     video = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
     outputs, variables = jax.eval_shape(
         lambda x: module.init_with_output(jax.random.key(0), x, train=False), video
@@ -69,11 +70,10 @@ def shapes_of(num_classes, model, clip_shape):
     return variables["params"], outputs["logits"].shape
 
 
-def trace(name, arg="", **backbone):
-    r = recipe.from_config(config_of(name, arg))
-    clip_shape = (r.clip.num_frames, r.input.size_px, r.input.size_px, 3)
+def trace(r, num_classes, size_px, **backbone):
+    clip_shape = (r.clip.num_frames, size_px, size_px, 3)
     model = {**r.model, "backbone": {**r.model["backbone"], **backbone}}
-    return shapes_of(NUM_CLASSES[name], repr(model), clip_shape)
+    return shapes_of(num_classes, json.dumps(model, sort_keys=True), clip_shape)
 
 
 @pytest.mark.parametrize("name, arg", ARGUMENTS)
@@ -84,8 +84,9 @@ def test_every_argument_is_a_valid_recipe(name, arg):
     assert {"single_view", "multi_view"} == set(r.eval)
     assert all(e.split == "val" for e in r.eval.values())
     # One block of each stage says whether the clips fit the neck and the neck fits the backbone.
-    params, logits = trace(name, arg, depths=(1, 1, 1, 1))
-    assert logits == (1, NUM_CLASSES[name])
+    # Initial values and numbers of classes have no part in it: models that differ in them are one.
+    params, logits = trace(r, 5, 32, depths=(1, 1, 1, 1), zero_init=False)
+    assert logits == (1, 5)
     assert ("neck" in params) == bool(r.model["neck"])
 
 
@@ -101,7 +102,8 @@ def test_every_argument_is_a_valid_recipe(name, arg):
     ],
 )
 def test_published_numbers_of_parameters(name, arg, expected):
-    params, _ = trace(name, arg)
+    r = recipe.from_config(config_of(name, arg))
+    params, _ = trace(r, NUM_CLASSES[name], r.input.size_px)
     assert trees.count_params(params) == expected
     if name == "tpn_epic":
         heads = params["head"]["fc"], params["neck"]["aux_head_0"]["head"]["fc"]
@@ -127,6 +129,26 @@ def test_what_the_paper_and_its_code_do_differently():
     # A single option wins.
     mixed = config_of("tpn_k400", "like=release,flow=parallel,alphas=4+8")
     assert (mixed.model.neck.flow, mixed.model.neck.alphas) == ("parallel", (4, 8))
+
+
+def test_release_alphas_of_networks_of_single_frames_are_equal_at_every_depth():
+    for arg in ("backbone=tsm,frames=8", "backbone=tsn", "frames=8"):
+        neck = config_of("tpn_k400", f"like=release,depth=101,{arg}").model.neck
+        assert neck.alphas == "equal", arg
+
+
+def test_head_of_table_6b_is_the_auxiliary_head_without_a_pyramid():
+    r = recipe.from_config(config_of("tpn_k400", "t6b.head"))
+    params, _ = trace(r, 5, 32, depths=(1, 1, 1, 1), zero_init=False)
+    assert set(params["neck"]) == {"aux_head_0"}
+    # On res4, whose channels its convolution doubles.
+    assert params["neck"]["aux_head_0"]["conv"]["conv"]["kernel"].shape[-2:] == (1024, 2048)
+    assert (
+        "aux_head_0"
+        not in trace(
+            recipe.from_config(config_of("tpn_k400", "t6b.no_head")), 5, 32, depths=(1, 1, 1, 1)
+        )[0]["neck"]
+    )
 
 
 def test_settings_of_the_datasets():
@@ -166,6 +188,7 @@ def test_rows_start_from_image_net_and_the_plain_recipe_from_scratch():
         ("tpn_k400", "dept=50", "no option 'dept'. Did you mean 'depth'"),
         ("tpn_k400", "t6c.paralel", "no row 't6c.paralel'. Did you mean 't6c.parallel'"),
         ("tpn_k400", "neck=none,flow=cascade", "'flow' is of the neck, but neck=none"),
+        ("tpn_k400", "neck=aux,alphas=rule", "'alphas' is of the neck, but neck=aux"),
         ("tpn_k400", "shift=mit", "'shift' is for backbone=tsm; this is slowonly"),
         ("tpn_k400", "single_depth=pool", "'single_depth' is for source=res5"),
         ("tpn_sthv1", "steps=paper", "no option 'steps'"),
