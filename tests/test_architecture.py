@@ -31,12 +31,12 @@ ALLOWED = {
     "metric_writer": {"files"},
     "progress": {"types"},
     "watchdog": {"errors", "types"},
-    "evaluators": {"errors", "types", "files", "data", "sharding", "task"},
+    "analysis": {"errors", "files"},
+    "evaluators": {"errors", "types", "files", "analysis", "data", "sharding", "task"},
     "recipe": {
         "errors", "types", "evaluators", "models", "optim", "protocols", "sharding", "task",
     },
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
-    "analysis": {"errors", "files"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
     },

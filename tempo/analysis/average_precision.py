@@ -1,4 +1,4 @@
-"""Mean average precision of saved multi-label scores, with its interval over videos."""
+"""Mean average precision of multi-label scores, with its interval over videos."""
 
 import numpy as np
 
@@ -8,13 +8,27 @@ NUM_RESAMPLES = 500
 """Fewer than elsewhere: each ranks all videos for every class."""
 
 
+def each(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Average precision of each class, [K]; NaN for a class without a positive.
+
+    The area under the steps of the precision-recall curve.
+
+    Args:
+      probs: [N,K].
+      labels: multi-hot [N,K].
+    """
+    once = np.ones((1, len(probs)))
+    ranked = zip(probs.T, labels.T, strict=True)
+    return np.array([_weighted(once, *_ranked(column, own))[0] for column, own in ranked])
+
+
 def resampled(
     probs: np.ndarray, labels: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision of each class, [K], and the mean over classes of each resample, [R].
+    """`each`, [K], and the mean over classes of each resample, [R].
 
-    The area under the steps of the precision-recall curve; NaN for a class without a positive,
-    which the means leave out. With the same seed, two networks are resampled alike.
+    The means leave out classes without a positive. With the same seed, two networks are resampled
+    alike.
 
     Args:
       probs: [N,K].
@@ -22,25 +36,33 @@ def resampled(
       seed: of the bootstrap over videos.
       num_resamples: R.
     """
-    num, num_classes = probs.shape
-    counts = np.ones((num_resamples + 1, num))  # row 0: the videos as they are
-    rng = np.random.default_rng(seed)
-    for row in counts[1:]:
-        row[:] = np.bincount(rng.integers(0, num, num), minlength=num)
-    sums, defined = np.zeros(num_resamples + 1), np.zeros(num_resamples + 1)
-    own = np.full(num_classes, np.nan)
-    for k in range(num_classes):
-        order = np.argsort(-probs[:, k], kind="stable")
-        weights = counts[:, order]
-        positives = weights * (labels[order, k] > 0)
+    num = len(probs)
+    ranked = [_ranked(column, own) for column, own in zip(probs.T, labels.T, strict=True)]
+    means = []
+    for drawn in statistics.resamples(num, seed=seed, num_resamples=num_resamples):
+        counts = np.stack([np.bincount(rows, minlength=num) for rows in drawn]).astype(np.float64)
+        found = np.stack([_weighted(counts, *one) for one in ranked])
+        is_defined = ~np.isnan(found)
         with np.errstate(invalid="ignore"):
-            precision = positives.cumsum(axis=1) / weights.cumsum(axis=1)
-            found = np.nansum(positives * precision, axis=1) / positives.sum(axis=1)
-        own[k] = found[0]
-        sums += np.nan_to_num(found)
-        defined += ~np.isnan(found)
+            means.append(np.where(is_defined, found, 0).sum(axis=0) / is_defined.sum(axis=0))
+    return each(probs, labels), np.concatenate(means)
+
+
+def _ranked(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Videos by falling probability of one class, and the places of its positives among them."""
+    order = np.argsort(-probs, kind="stable")
+    return order, np.flatnonzero(labels[order] > 0)
+
+
+def _weighted(counts: np.ndarray, order: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Average precision of one class, where videos count so many times: [R] for [R,N]."""
+    weights = counts[:, order]
+    own = weights[:, places]
+    total = weights.cumsum(axis=1)[:, places]
+    # A video that counts has a total; one that does not adds nothing.
+    precision = own.cumsum(axis=1) / np.maximum(total, 1)
     with np.errstate(invalid="ignore"):
-        return own, (sums / defined)[1:]
+        return (own * precision).sum(axis=1) / own.sum(axis=1)
 
 
 def mean(

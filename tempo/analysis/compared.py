@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tempo.analysis import scores
+from tempo.analysis import accuracy, scores
 from tempo.analysis.scores import Scores
 from tempo.errors import InputError
 
@@ -162,10 +162,7 @@ class Group:
 
         A tie is no hit.
         """
-        own_group = probs[..., self.part]
-        labels = np.broadcast_to(np.maximum(self.labels, 0), own_group.shape[:-1])[..., None]
-        own = np.take_along_axis(own_group, labels, axis=-1)
-        return (np.sum(~(own_group < own), axis=-1) == 1) & (self.labels >= 0)
+        return accuracy.hits(probs[..., self.part], self.labels, 1)
 
     def predicted(self, probs: np.ndarray) -> np.ndarray:
         """The best class within the group, [..., N]."""

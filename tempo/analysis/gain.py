@@ -177,9 +177,8 @@ def robustness(
     others = np.arange(len(strides)) != trained
     top1 = correct.mean(axis=1)
     drop = top1 - top1[trained]
-    drawn = statistics.resamples(correct.shape[1], seed=seed, num_resamples=num_resamples)
-    again = np.stack([hits[drawn].mean(axis=1) for hits in correct], axis=1)  # [R,S]
-    again -= again[:, [trained]]
+    again = statistics.resampled_means(correct, seed=seed, num_resamples=num_resamples).T  # [R,S]
+    again = again - again[:, [trained]]
     low, high = np.array([statistics.interval(column) for column in again.T]).T
     if others.any():
         mean = statistics.Estimate(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tempo.analysis import accuracy
 from tempo.errors import InputError, lookup, nearest
 
 KINDS = {
@@ -80,7 +81,8 @@ class Scores:
     def correct(self, k: int = 1) -> np.ndarray:
         """Whether the true class is among the k best, bool [..., N] with the axes of `probs`.
 
-        Of per-frame scores: whether each frame's best class is the true one, [sum n] (k = 1 only).
+        Of per-frame scores: whether each frame's best class is the true one, [sum n] (k = 1 only);
+        never where the probability is NaN, as in videos whose label is not known.
         Of several groups of classes: whether all are right together, never where one is not known.
 
         Raises:
@@ -97,35 +99,24 @@ class Scores:
         if self.kind == "per_frame":
             if k != 1:
                 raise InputError(f"Per-frame scores hold the best class only; asked for top-{k}.")
-            own = np.repeat(self.labels, np.diff(self.arrays["offsets"]), axis=0)
-            return (self.arrays["predicted"] == own).reshape(len(own), -1).all(axis=1)
+            return self._correct_frames()
         if self.label_kind == "single":
-            return _rank(probs, self.labels) <= k
-        return (self._joint_rank(probs) <= k) & (self.labels >= 0).all(axis=1)
-
-    def _joint_rank(self, probs: np.ndarray) -> np.ndarray:
-        """Rank of the true combination among all combinations of one class per group, [..., N].
-
-        A combination's score is the product of those of its classes.
-        """
+            return accuracy.hits(probs, self.labels, k)
         starts = np.cumsum([0, *self.label_groups.values()])
-        within = np.maximum(self.labels - starts[:-1], 0)  # any class where it is not known
-        combined, flat = np.ones((*probs.shape[:-1], 1)), np.zeros(len(self), np.int64)
-        for group, (start, end) in enumerate(itertools.pairwise(starts)):
-            combined = combined[..., :, None] * probs[..., None, start:end]
-            combined = combined.reshape(*combined.shape[:-2], -1)
-            flat = flat * (end - start) + within[:, group]
-        return _rank(combined, flat)
+        parts = [probs[..., a:b] for a, b in itertools.pairwise(starts)]
+        return accuracy.joint_hits(parts, self.labels - starts[:-1], k)
 
+    def _correct_frames(self) -> np.ndarray:
+        """As the evaluator counted; of files from before it wrote that down, by the best class.
 
-def _rank(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rank of the label's score, from 1, [..., N] for `probs` [..., N, K].
-
-    A label that ties with others takes the worst place among them; NaN is behind all.
-    """
-    own = np.take_along_axis(probs, np.broadcast_to(labels, probs.shape[:-1])[..., None], axis=-1)
-    rank = np.sum(~(probs < own), axis=-1)
-    return np.where(np.isfinite(own[..., 0]), rank, probs.shape[-1] + 1)
+        In those a tie of the true class with a later one looks like a hit.
+        """
+        if "correct" in self.arrays:
+            found = self.arrays["correct"].astype(bool)
+        else:
+            own = np.repeat(self.labels, np.diff(self.arrays["offsets"]), axis=0)
+            found = (self.arrays["predicted"] == own).reshape(len(own), -1).all(axis=1)
+        return found & np.isfinite(self.arrays["probs"])
 
 
 def load(path: str | os.PathLike, kind: str = "") -> Scores:
@@ -290,7 +281,8 @@ def _check_frames(scores: Scores) -> dict[str, Sequence[int]]:
             f"videos; {_EVALUATE}."
         )
     total = int(offsets[-1])
-    return {"probs": (total,), "predicted": (total, *scores.labels.shape[1:])}
+    wide = (total, *scores.labels.shape[1:])
+    return {"probs": (total,), "correct": (total,), "predicted": wide}
 
 
 def _short(value: Any) -> str:

@@ -4,8 +4,7 @@ Every interval is a percentile interval of resampled rows, drawn with a seed tha
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import stats
@@ -13,7 +12,9 @@ from scipy import stats
 from tempo.errors import InputError
 
 NUM_RESAMPLES = 2000
-LEVEL = 0.95
+_TAILS = (0.025, 0.975)
+_CHUNK = 1 << 19
+"""Rows that are drawn at once, of all resamples together; no number depends on it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +44,34 @@ class Line:
     num: int
 
 
-def resamples(num: int, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
-    """Rows of bootstrap samples, int64 [R,N]: each draws `num` of `num` rows, with repeats."""
-    return np.random.default_rng(seed).integers(0, num, (num_resamples, num))
+def resamples(num: int, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[np.ndarray]:
+    """Bootstrap samples: each draws `num` of `num` rows, with repeats.
+
+    One generator draws them in order, so neither they nor what is computed of each of them depends
+    on how many come at once.
+
+    Yields:
+      The rows of some samples, int64 [R',N]; those of all chunks together are `num_resamples`.
+    """
+    rng = np.random.default_rng(seed)
+    at_once = max(_CHUNK // max(num, 1), 1)
+    for start in range(0, num_resamples, at_once):
+        yield rng.integers(0, num, (min(at_once, num_resamples - start), num))
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of resampled values [R]; undefined (NaN) ones are left out.
+def resampled_means(x: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
+    """Means of bootstrap samples, [..., R], of `x` [..., N]; all rows of `x` share the samples."""
+    x = np.asarray(x, np.float64)
+    flat = x.reshape(-1, x.shape[-1])
+    means = [
+        np.stack([row[drawn].mean(axis=1) for row in flat])
+        for drawn in resamples(x.shape[-1], seed=seed, num_resamples=num_resamples)
+    ]
+    return np.concatenate(means, axis=1).reshape(*x.shape[:-1], num_resamples)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of resampled values [R]; undefined (NaN) ones are left out.
 
     NaN at both ends if more than half are undefined: the rest would tell of lucky samples only.
     """
@@ -57,32 +79,8 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     defined = values[~np.isnan(values)]
     if len(defined) * 2 <= len(values):
         return (float("nan"), float("nan"))
-    tail = (1 - level) / 2
-    low, high = np.quantile(defined, (tail, 1 - tail))
+    low, high = np.quantile(defined, _TAILS)
     return float(low), float(high)
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float],
-    num: int,
-    *,
-    seed: int,
-    num_resamples: int = NUM_RESAMPLES,
-) -> Estimate:
-    """Any statistic with its interval.
-
-    Args:
-      statistic: rows [M] (indices below `num`, with repeats) -> a number.
-      num: rows there are.
-      seed: of the resampling.
-      num_resamples: R.
-    """
-    if num == 0:
-        return _undefined(0)
-    value = float(statistic(np.arange(num)))
-    drawn = resamples(num, seed=seed, num_resamples=num_resamples)
-    low, high = interval(np.array([statistic(rows) for rows in drawn]))
-    return Estimate(value, low, high, num)
 
 
 def mean(x: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Estimate:
@@ -91,8 +89,8 @@ def mean(x: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Est
     x = x[~np.isnan(x)]
     if not len(x):
         return _undefined(0)
-    drawn = resamples(len(x), seed=seed, num_resamples=num_resamples)
-    return Estimate(float(x.mean()), *interval(x[drawn].mean(axis=1)), len(x))
+    again = resampled_means(x, seed=seed, num_resamples=num_resamples)
+    return Estimate(float(x.mean()), *interval(again), len(x))
 
 
 def ols(x: np.ndarray, y: np.ndarray) -> Line:
@@ -112,20 +110,23 @@ def pearson(
 
     Pairs with a NaN are left out.
     """
-    return _correlation(_rowwise_pearson, x, y, seed, num_resamples)
+    return _correlation(lambda values, rows: values[rows], x, y, seed, num_resamples)
 
 
 def spearman(
     x: np.ndarray, y: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> Estimate:
     """Spearman's rank correlation (ties take their mean rank), else as `pearson`."""
-    return _correlation(_rowwise_spearman, x, y, seed, num_resamples)
+    return _correlation(_ranks, x, y, seed, num_resamples, _places)
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's rank correlation alone; NaN where `spearman` has none."""
     x, y = _pairs(x, y)
-    return float(_rowwise_spearman(x[None], y[None])[0]) if len(x) > 1 else float("nan")
+    if len(x) < 2:
+        return float("nan")
+    every = np.arange(len(x))[None]
+    return float(_rowwise_pearson(_ranks(_places(x), every), _ranks(_places(y), every))[0])
 
 
 def grouped(groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -146,18 +147,25 @@ def grouped(groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _correlation(
-    correlate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    pick: Callable[[np.ndarray, np.ndarray], np.ndarray],
     x: np.ndarray,
     y: np.ndarray,
     seed: int,
     num_resamples: int,
+    prepare: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> Estimate:
+    """Pearson's of what `pick` makes of prepared values [N] and rows [R',N]: numbers [R',N]."""
     x, y = _pairs(x, y)
     if len(x) < 2:
         return _undefined(len(x))
+    x, y = prepare(x), prepare(y)
+
+    def correlate(rows):
+        return _rowwise_pearson(pick(x, rows), pick(y, rows))
+
     drawn = resamples(len(x), seed=seed, num_resamples=num_resamples)
-    value = correlate(x[None], y[None])[0]
-    return Estimate(float(value), *interval(correlate(x[drawn], y[drawn])), len(x))
+    again = np.concatenate([correlate(rows) for rows in drawn])
+    return Estimate(float(correlate(np.arange(len(x))[None])[0]), *interval(again), len(x))
 
 
 def _pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,16 +189,29 @@ def _is_constant(x: np.ndarray) -> np.ndarray:
     return np.ptp(x, axis=1) == 0
 
 
-def _rowwise_spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    ranked = functools.partial(stats.rankdata, axis=1)
-    return _rowwise_pearson(ranked(x), ranked(y))
+def _places(x: np.ndarray) -> np.ndarray:
+    """Place of each value among the different ones, rising: int64 [N]."""
+    return np.unique(x, return_inverse=True)[1].reshape(-1)
+
+
+def _ranks(places: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Ranks within samples: the mean of the ranks that equal values share, from 1.
+
+    Counts of the places, which are sorted once, in place of sorting every sample.
+
+    Args:
+      places: from `_places`, [N].
+      rows: of some samples, [R',N].
+
+    Returns:
+      float64 [R',N].
+    """
+    drawn, num = places[rows], int(places.max()) + 1
+    shift = num * np.arange(len(rows))[:, None]
+    counts = np.bincount((drawn + shift).ravel(), minlength=num * len(rows)).reshape(-1, num)
+    ranks = counts.cumsum(axis=1) - (counts - 1) / 2
+    return np.take_along_axis(ranks, drawn, axis=1)
 
 
 def _undefined(num: int) -> Estimate:
     return Estimate(float("nan"), float("nan"), float("nan"), num)
-
-
-def joined(estimates: Sequence[Estimate]) -> dict[str, np.ndarray]:
-    """Estimates as columns `value`, `low`, `high`, `num`, for tables and figures."""
-    names = [field.name for field in dataclasses.fields(Estimate)]
-    return {name: np.array([getattr(e, name) for e in estimates]) for name in names}

@@ -35,9 +35,10 @@ class PerFrame:
 
     Its scores file holds `fps`, `offsets` int64 `[N+1]` (the frames of video i are at
     `[offsets[i], offsets[i + 1])`), `probs` float32 `[M]`, `predicted` int32 `[M]` (`[M,G]` of
-    joint labels) and `frames` int64 `[M]`, the number of each in its video. Its row has `top1`, the
-    share of frames whose most probable class is the true one, and if the label of some video is not
-    known `labelled_videos`, how many are.
+    joint labels), `correct` bool `[M]` (whether that is the true class and no other ties with it)
+    and `frames` int64 `[M]`, the number of each in its video. Its row has `top1`, the share of
+    frames that are correct, and if the label of some video is not known `labelled_videos`, how many
+    are.
 
     Attributes:
       frames_per_s: rate of the clock.
@@ -124,9 +125,7 @@ class PerFrame:
             probs[places] = np.where(is_known[of_video[places]], own, np.nan)
             best = [found["probs"][:, p].argmax(1) + p.start for p in task.slices.values()]
             predicted[places] = np.stack(best, axis=1).reshape(label.shape)
-            correct[places] = metrics.task_hits(
-                task, found["probs"], column.reshape(label.shape), 1
-            )
+            correct[places] = metrics.task_hits(task, found["probs"], label, 1)
             is_bad[places] = ~np.isfinite(found["logits"]).all(axis=1)
             np.add.at(seen, places, 1)
             rate.add(len(places))
@@ -146,6 +145,7 @@ class PerFrame:
             "frames": numbers,
             "probs": probs,
             "predicted": predicted,
+            "correct": correct,
         }
         return Measured(row, arrays, np.logical_or.reduceat(is_bad, offsets[:-1]))
 

@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tempo.analysis import scores
+from tempo.analysis import accuracy, scores
 from tempo.errors import InputError
-from tempo.evaluators import metrics
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]], np.float32)
 COMMON = {
@@ -120,9 +119,9 @@ def test_hits_are_those_of_the_evaluators(tmp_path):
     }
     joint = scores.load(written(tmp_path / "y.npz", without=["logits"], **grouped))
     for k in (1, 2, 5):
-        np.testing.assert_array_equal(found.correct(k), metrics.hits(probs, labels, k))
+        np.testing.assert_array_equal(found.correct(k), accuracy.hits(probs, labels, k))
         within = grouped["label"] - [0, 2]
-        expected = metrics.joint_hits([probs[:, :2], probs[:, 2:]], within, k)
+        expected = accuracy.joint_hits([probs[:, :2], probs[:, 2:]], within, k)
         np.testing.assert_array_equal(joint.correct(k), expected)
         assert 0 < expected.sum() < 40
     probs[3, labels[3]] = np.nan
@@ -180,6 +179,20 @@ def test_offsets_that_do_not_fit(tmp_path, offsets):
     path = written(tmp_path / "x.npz", "per_frame", offsets=np.array(offsets))
     with pytest.raises(InputError, match="offsets must rise from 0 and be one more than its 4"):
         scores.load(path)
+
+
+def test_frames_hit_as_the_evaluator_says_and_never_without_a_probability(tmp_path):
+    # In the first frame the true class ties with a later one: the evaluator calls that a miss.
+    correct = np.array([False, False, True, True, False, True, False])
+    found = scores.load(written(tmp_path / "x.npz", "per_frame", correct=correct))
+    assert found.correct().tolist() == correct.tolist()
+    probs = KINDS["per_frame"]["probs"].copy()
+    probs[3:5] = np.nan  # the video whose label is not known
+    for more in ({"correct": correct}, {}):
+        unknown = scores.load(written(tmp_path / "y.npz", "per_frame", probs=probs, **more))
+        assert not unknown.correct()[3:5].any() and unknown.correct()[[2, 5]].all()
+    with pytest.raises(InputError, match=r"correct has shape \(6,\)"):
+        scores.load(written(tmp_path / "z.npz", "per_frame", correct=correct[:6]))
 
 
 def test_frames_that_do_not_fit(tmp_path):

@@ -89,14 +89,26 @@ def test_mean_leaves_nan_out():
     assert np.isnan(statistics.mean([np.nan], seed=0).value)
 
 
-def test_bootstrap_of_any_statistic_agrees_with_that_of_the_mean():
-    x = np.random.default_rng(0).normal(size=80)
-    found = statistics.bootstrap(lambda rows: x[rows].mean(), 80, seed=4, num_resamples=300)
-    assert found.num == 80
-    other = statistics.mean(x, seed=4, num_resamples=300)
-    assert (found.value, found.low, found.high) == pytest.approx(
-        (other.value, other.low, other.high)
-    )
+def test_no_number_depends_on_how_many_samples_are_drawn_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = np.round(rng.normal(size=(2, 60)), 1)
+    whole = [f(x, y, seed=4) for f in (statistics.pearson, statistics.spearman)]
+    means = statistics.resampled_means(np.stack([x, y]), seed=4, num_resamples=25)
+    drawn = np.random.default_rng(4).integers(0, 60, (25, 60))
+    np.testing.assert_array_equal(means, [x[drawn].mean(axis=1), y[drawn].mean(axis=1)])
+    for size in (1, 7 * 60 + 1):
+        monkeypatch.setattr(statistics, "_CHUNK", size)
+        assert [f(x, y, seed=4) for f in (statistics.pearson, statistics.spearman)] == whole
+        again = statistics.resampled_means(np.stack([x, y]), seed=4, num_resamples=25)
+        np.testing.assert_array_equal(again, means)
+
+
+def test_ranks_within_a_resample_are_those_of_its_own_values():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, 30).astype(float)
+    rows = rng.integers(0, 30, (20, 30))
+    found = statistics._ranks(statistics._places(x), rows)
+    np.testing.assert_array_equal(found, stats.rankdata(x[rows], axis=1))
 
 
 def test_interval_needs_half_the_resamples():
@@ -116,10 +128,3 @@ def test_stratified_resample_keeps_the_size_of_every_group():
 def test_lists_of_different_length_are_refused():
     with pytest.raises(InputError, match=r"one length; got \(2,\) and \(3,\)"):
         statistics.ols([1, 2], [1, 2, 3])
-
-
-def test_joined_estimates_are_columns():
-    found = statistics.joined([statistics.Estimate(1.0, 0.0, 2.0, 5)] * 2)
-    assert {k: v.tolist() for k, v in found.items()} == {
-        "value": [1, 1], "low": [0, 0], "high": [2, 2], "num": [5, 5],
-    }  # fmt: skip
