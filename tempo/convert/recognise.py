@@ -109,7 +109,7 @@ def network(mapped: rules.Mapped, source: Source) -> Network:
       InputError: they are no residual network, or one that `tempo.models` does not know.
     """
     shapes = {name: value.shape for name, value in mapped.leaves.items()}
-    num_classes = shapes.get("params/head/fc/kernel", (0, 0))[1]
+    num_classes = shapes.get(rules.FC, (0, 0))[1]
     if "params/backbone/slow/stem_conv/kernel" in shapes:
         return _two_paths(shapes, num_classes)
     if "params/backbone/stem_conv/kernel" not in shapes:
@@ -193,9 +193,10 @@ def trunk_of(shapes: Mapping[str, tuple[int, ...]], prefix: str) -> Trunk:
             basic &= n < 3
     for stage, found in blocks.items():
         if not found or sorted(found) != list(range(1, len(found) + 1)):
+            last = f", although the last one is number {max(found)}" if found else ""
             raise InputError(
                 f"The weights are cut: stage {stage} of the residual network has "
-                f"{'no blocks' if not found else f'blocks {sorted(found)}, not 1 to {max(found)}'}."
+                f"{len(found) or 'no'} blocks{last}."
             )
     stem = shapes[f"{prefix}stem_conv/kernel"]
     return Trunk(
@@ -269,14 +270,25 @@ def check_trunk(asked: Mapping[str, Any], found: Network) -> None:
 
 
 def parts(model: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Backbone (with its variant) and neck of arguments of `models.create`, presets looked up."""
+    """Backbone (with its variant) and neck of arguments of `models.create`, presets looked up.
+
+    Raises:
+      InputError: they make no model.
+    """
     check_keys("model", model, models.create)
-    name = model.get("name")
-    preset = lookup(models.MODELS, name, "model (--model)") if name else {}
-    backbone = {**preset.get("backbone", {}), **model.get("backbone", {})}
-    if "variant" not in backbone:
-        raise InputError("--model needs a name or backbone.variant; see tempo.list_models().")
-    return backbone, {**preset.get("neck", {}), **model.get("neck", {})}
+    try:
+        name = model.get("name")
+        preset = lookup(models.MODELS, name, "model (--model)") if name else {}
+        backbone = {**preset.get("backbone", {}), **model.get("backbone", {})}
+        if "variant" not in backbone:
+            raise InputError("--model needs a name or backbone.variant; see tempo.list_models().")
+        models.create(1, **model)
+        _trunk(backbone)
+        return backbone, {**preset.get("neck", {}), **model.get("neck", {})}
+    except TypeError as error:  # JSON may hold a number where fields are due
+        raise InputError(
+            f"--model {dict(model)} makes no model ({error}): give arguments of tempo.create_model."
+        ) from None
 
 
 def _trunk(backbone: Mapping[str, Any]) -> Trunk:
