@@ -15,7 +15,7 @@ colon is a list of options, separated by commas, first value the default:
     color         none | jitter
     shift         mit | release: how TSM shifts
     backbone      slowonly | tsn | tsm                     depth     50 | 101
-    frames        8x8, frames x stride; or 8, segments     neck      tpn | aux | none
+    frames        8x8, frames x stride; or 8, segments     neck      tpn | heads | none
     source        res45 | res5 | res345 | res2345          aux       second_top | all_but_top | none
     pyramids      flow | two: use the one pyramid of a flow twice
     spatial       conv | pool                              temporal  on | off

@@ -56,8 +56,8 @@ OPTIONS: dict[str, Option] = {
         pattern=r"[1-9]\d*(x[1-9]\d*)?",
         form="frames x stride such as 32x2, or a number of segments such as 8",
     ),
-    # aux: no pyramid, the auxiliary heads alone.
-    "neck": Option(default="tpn", choices=("tpn", "aux", "none")),
+    # heads: no pyramid, the auxiliary heads alone.
+    "neck": Option(default="tpn", choices=("tpn", "heads", "none")),
     "source": Option(default="res45", choices=("res45", "res5", "res345", "res2345")),
     "flow": Option(
         default=_AS_LIKE,
@@ -89,7 +89,7 @@ _NECKS: dict[str, tuple[str, ...]] = {
     "tpn": (
         "source", "flow", "alphas", "pyramids", "spatial", "temporal", "single_depth", "aux",
     ),
-    "aux": ("source", "aux"),
+    "heads": ("source", "aux"),
     "none": (),
 }  # fmt: skip
 """Options that each neck has."""
@@ -190,7 +190,7 @@ def neck(values: Mapping[str, str]) -> dict[str, Any]:
     if values["neck"] == "none":
         return {}
     heads = {"source": values["source"], "aux_levels": values["aux"], "aux_dropout_prob": 0.5}
-    if values["neck"] == "aux":
+    if values["neck"] == "heads":
         return {"name": "aux", **heads}
     return {
         "name": "tpn",

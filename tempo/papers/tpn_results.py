@@ -209,7 +209,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "t6a.res45": _row("", 76.1, 92.5),
         "t6a.res5": _row("source=res5", 75.7, 92.3),
         "t6b.baseline": _row("neck=none", 74.9, note=_TICKS),
-        "t6b.head": _row("neck=aux", 74.6, note=_HEAD),
+        "t6b.head": _row("neck=heads", 74.6, note=_HEAD),
         "t6b.head_spatial": _row(f"temporal=off,{_ONE_FLOW}", 75.2, note=_TICKS),
         "t6b.head_spatial_temporal": _row(_ONE_FLOW, 75.4, note=_TICKS),
         "t6b.all": _row("", 76.1, note=_TICKS),

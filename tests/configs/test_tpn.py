@@ -188,7 +188,7 @@ def test_rows_start_from_image_net_and_the_plain_recipe_from_scratch():
         ("tpn_k400", "dept=50", "no option 'dept'. Did you mean 'depth'"),
         ("tpn_k400", "t6c.paralel", "no row 't6c.paralel'. Did you mean 't6c.parallel'"),
         ("tpn_k400", "neck=none,flow=cascade", "'flow' is of the neck, but neck=none"),
-        ("tpn_k400", "neck=aux,alphas=rule", "'alphas' is of the neck, but neck=aux"),
+        ("tpn_k400", "neck=heads,alphas=rule", "'alphas' is of the neck, but neck=heads"),
         ("tpn_k400", "shift=mit", "'shift' is for backbone=tsm; this is slowonly"),
         ("tpn_k400", "single_depth=pool", "'single_depth' is for source=res5"),
         ("tpn_sthv1", "steps=paper", "no option 'steps'"),
