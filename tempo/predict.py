@@ -147,9 +147,9 @@ def _check(given: argparse.Namespace) -> None:
             f"--hop and --window are seconds above 0; got {given.hop:g} and {given.window:g}."
         )
     if given.timeline:
-        from tempo.analysis import plots
+        from tempo.analysis.figures import timeline
 
-        plots.check_path(given.timeline)
+        timeline.check_path(given.timeline)
         folder = os.path.dirname(os.path.abspath(given.timeline))
         if os.path.exists(folder) and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise InputError(f"--timeline: {folder!r} is no folder that can be written to.")
@@ -177,12 +177,12 @@ def _shown_rows(probs: Any, count: int) -> list[int]:
 
 
 def _draw(predictor: "Predictor", found: "Prediction", path: str, count: int) -> None:
-    from tempo.analysis import plots
+    from tempo.analysis.figures import timeline
 
     line, rows = found.timeline, _shown_rows(found.timeline.probs, count)
     names = [predictor.class_names[row] for row in rows]
     title = os.path.basename(found.path)
-    plots.timeline(path, line.start_s, line.end_s, line.probs[:, rows], names, title=title)
+    timeline.draw(path, line.start_s, line.end_s, line.probs[:, rows], names, title=title)
 
 
 def _as_json(

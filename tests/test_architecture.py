@@ -79,7 +79,7 @@ OWNERS = {
     "tensorflow_datasets": ["data/"],
     "ml_collections": ["main.py", "train.py", "evaluate.py", "experiment.py", "recipe.py"],
     "tensorboard": ["metric_writer.py"],
-    "matplotlib": ["analysis/plots.py", "analysis/figures/"],
+    "matplotlib": ["analysis/figures/"],
     "sklearn": ["analysis/embedding.py"],
     "absl": [
         "main.py", "prepare.py", "train.py", "evaluate.py", "metric_writer.py", "watchdog.py",

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tempo.analysis import plots
+from tempo.analysis.figures import timeline
 from tempo.errors import InputError
 
 START = np.array([0.0, 10.0, 20.0])
@@ -15,14 +15,14 @@ PROBS = np.array([[0.1, 0.9], [0.5, 0.5], [1.0, 0.0]])
 
 def svg(tmp_path, start, end, probs, names, **more):
     path = tmp_path / "line.svg"
-    plots.timeline(str(path), start, end, probs, names, **more)
+    timeline.draw(str(path), start, end, probs, names, **more)
     return path.read_text()
 
 
 def lines(text):
     """The points of each line of the figure that is drawn over the grid, in svg units."""
     paths = re.findall(
-        r'<path d="([^"]+)" clip-path="[^"]+" style="fill: none; stroke: #(?!b0)', text
+        r'<path d="([^"]+)" clip-path="[^"]+" style="fill: none; stroke: (?!#d8dee4)', text
     )
     return [np.array(re.findall(r"[ML] ([\d.]+) ([\d.]+)", path), float) for path in paths]
 
@@ -48,7 +48,7 @@ def test_a_single_window_is_a_dot(tmp_path):
 def test_formats(tmp_path, suffix):
     path = tmp_path / "new" / f"line.{suffix}"
     names = ["costs $5 and $6", "_hidden" * 9]
-    plots.timeline(str(path), START * 100, START * 100 + 2000, PROBS, names)
+    timeline.draw(str(path), START * 100, START * 100 + 2000, PROBS, names)
     if suffix == "pdf":
         assert path.read_bytes().startswith(b"%PDF")
     else:
@@ -56,11 +56,23 @@ def test_formats(tmp_path, suffix):
         assert picture.shape[0] == 480 and picture.std() > 5
 
 
+def test_more_classes_than_colours_differ_in_their_lines(tmp_path):
+    names = [str(i) for i in range(9)]
+    text = svg(tmp_path, START, START + 2, np.tile(PROBS[:, :1], 9), names)
+    styles = re.findall(r'clip-path="[^"]+" style="(fill: none; stroke[^"]+)"', text)[-9:]
+    assert len(set(styles)) == 9
+
+
 def test_another_kind_of_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must end with .png, .svg, .pdf; got .*line.jpg"):
-        plots.timeline(str(tmp_path / "line.jpg"), START, START, PROBS, ["a", "b"])
+        timeline.draw(str(tmp_path / "line.jpg"), START, START, PROBS, ["a", "b"])
     assert not list(tmp_path.iterdir())
 
 
 def test_times_read_as_a_clock():
-    assert [plots._clock(t) for t in (0, 61, 3600, 7325)] == ["0:00", "1:01", "1:00:00", "2:02:05"]
+    assert [timeline._clock(t) for t in (0, 61, 3600, 7325)] == [
+        "0:00",
+        "1:01",
+        "1:00:00",
+        "2:02:05",
+    ]

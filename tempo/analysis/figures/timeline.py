@@ -1,16 +1,18 @@
-"""Figures of saved numbers, as PNG or SVG files. Those of a report are in `figures`."""
+"""The figure of what a network says over the time of a video, as a file of its own."""
 
 import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import figure, ticker
+from matplotlib import ticker
 
 from tempo import files
+from tempo.analysis.figures import style
 from tempo.errors import InputError
 
 FORMATS = ("png", "svg", "pdf")
-_LONGEST_NAME = 40  # characters of a class name in a legend
+_LINES = ("-", "--", ":", "-.")
+"""One after the other for as many classes as there are colours."""
 
 
 def check_path(path: str) -> str:
@@ -24,7 +26,7 @@ def check_path(path: str) -> str:
     return suffix
 
 
-def timeline(
+def draw(
     path: str,
     start_s: np.ndarray,
     end_s: np.ndarray,
@@ -49,29 +51,27 @@ def timeline(
       InputError: a file of another kind than a figure's.
     """
     kind = check_path(path)
-    drawn = figure.Figure(figsize=(10, 4), layout="constrained")
-    axes = drawn.subplots()
     middles = (np.asarray(start_s) + np.asarray(end_s)) / 2
     marker = "o" if len(middles) == 1 else None  # a line of one point is invisible
-    for name, column in zip(names, np.asarray(probs).T, strict=True):
-        axes.plot(middles, column, label=_short(name), marker=marker, linewidth=1.4)
-    end = float(np.max(end_s))
-    axes.set(xlim=(0, end), ylim=(0, 1.02), ylabel="probability", title=title)
-    axes.set_xlabel("time (h:min:s)" if end > 90 else "time (s)")
-    if end > 90:
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
-        axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    with files.replacing(path, "wb") as f:
-        drawn.savefig(f, format=kind, dpi=120)
-
-
-def _short(name: str) -> str:
-    # A dollar sign would begin a formula, and a leading underscore hides a line from the legend.
-    name = name.replace("$", r"\$")
-    name = f" {name}" if name.startswith("_") else name
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    num, end = len(style.SERIES), float(np.max(end_s))
+    with style.settings():
+        drawn, axes = style.new(10, 4)
+        for i, (name, column) in enumerate(zip(names, np.asarray(probs).T, strict=True)):
+            axes.plot(
+                middles, column, marker=marker, lw=1.4, color=style.SERIES[i % num],
+                ls=_LINES[i // num % len(_LINES)],
+                # An underscore at its beginning would hide a line from the legend.
+                label=style.short(f" {name}" if name.startswith("_") else name),
+            )  # fmt: skip
+        axes.set(xlim=(0, end), ylim=(0, 1.02), ylabel="probability", title=title)
+        axes.set_xlabel("time (h:min:s)" if end > 90 else "time (s)")
+        if end > 90:
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(steps=[1, 1.5, 3, 6, 10]))
+            axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
+        axes.grid()
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        with files.replacing(path, "wb") as f:
+            drawn.savefig(f, format=kind, dpi=120, facecolor="white")
 
 
 def _clock(seconds: float) -> str:
