@@ -76,7 +76,7 @@ def measured_tempo(s: study.Study) -> plt.Figure:
         squeeze=False,
     )  # fmt: skip
     for axis, row in zip(axes[0], rows, strict=False):
-        measured = s.widths[row]["main"].mean(axis=0)
+        measured = study.measured_widths(s, row)
         for c, name in enumerate(s.class_names):
             of_class = s.labels == c
             axis.scatter(

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from tempo.analysis import gain, statistics, tempo
+from tempo.errors import InputError
 
 BASELINE = "slowonly"
 VIDEOS = "videos"
@@ -79,12 +80,18 @@ def gather(rows: Sequence[Mapping[str, Any]]) -> Study:
     """The study that rows of `results.jsonl` tell of.
 
     Raises:
-      ValueError: rows of different videos, or none.
+      InputError: rows of different videos, or none.
     """
     runs = [row for row in rows if row["row"] != VIDEOS]
-    (truth,) = [row for row in rows if row["row"] == VIDEOS]
-    if not runs or {row["manifest_sha256"] for row in rows} != {truth["manifest_sha256"]}:
-        raise ValueError("The rows are not all of the same videos; evaluate all runs again.")
+    truths = [row for row in rows if row["row"] == VIDEOS]
+    if not runs or len(truths) != 1:
+        raise InputError(
+            f"The records need runs and one row {VIDEOS!r} of the truth about their videos; got "
+            f"{len(runs)} runs and {len(truths)} such rows. Evaluate the runs again."
+        )
+    (truth,) = truths
+    if {row["manifest_sha256"] for row in rows} != {truth["manifest_sha256"]}:
+        raise InputError("The rows are not all of the same videos; evaluate all runs again.")
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run["seed"]):
         by_row.setdefault(run["row"], []).append(run)
@@ -184,13 +191,13 @@ def class_gains(study: Study, row: str) -> np.ndarray:
 
 
 def spread_correlation(study: Study, row: str, **options: Any) -> statistics.Estimate:
-    """Rank correlation over the classes of their gain with their true spread of tempo."""
+    """Rank correlation over the classes of their gain with their true spread of tempo.
 
-    def correlation(videos, own, base):
-        gains = gain.class_accuracy(own - base, study.labels, len(study.class_names))
-        return statistics.rank_correlation(study.log_tempo_std, gains)
-
-    return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
+    Its interval is over classes, as in `gain.fit`: with few of them, which classes there are moves
+    the number far more than which seeds and videos do.
+    """
+    gains = class_gains(study, row)
+    return statistics.spearman(study.log_tempo_std, gains, **{"seed": 0, **options})
 
 
 def distance_correlation(study: Study, row: str, **options: Any) -> statistics.Estimate:
@@ -234,25 +241,31 @@ def mean_abs_drop(study: Study, row: str, **options: Any) -> statistics.Estimate
     return resampled(study, mean, study.curve[row], **options)
 
 
-def validation(
-    study: Study, row: str, mode: str = "main", *, is_uncensored: bool = False, **options: Any
-) -> tempo.Validation:
-    """Whether widths rank videos by their true period; widths are means over seeds.
+def measured_widths(
+    study: Study, row: str, mode: str = "main", *, is_uncensored: bool = False
+) -> np.ndarray:
+    """Width of each video in frames, [N]: mean over the seeds that have one, NaN if none has.
 
     Args:
       study: the study.
       row: with per-frame scores.
       mode: of the widths.
       is_uncensored: leave out widths that an end of the video cuts off.
-      **options: of the bootstrap over videos.
     """
     found = study.widths[row][mode]
     counts = ~np.isnan(found)
     if is_uncensored:
         counts &= ~study.censored[row]
-    with np.errstate(invalid="ignore"):  # a video without any width gets NaN
-        measured = np.where(counts, found, 0).sum(axis=0) / counts.sum(axis=0)
-    return tempo.validate(measured, study.periods, study.labels, len(study.class_names), **options)
+    with np.errstate(invalid="ignore"):
+        return np.where(counts, found, 0).sum(axis=0) / counts.sum(axis=0)
+
+
+def validation(
+    study: Study, row: str, mode: str = "main", *, is_uncensored: bool = False, **options: Any
+) -> tempo.Validation:
+    """Whether `measured_widths` rank videos by their true period; options of the bootstrap."""
+    found = measured_widths(study, row, mode, is_uncensored=is_uncensored)
+    return tempo.validate(found, study.periods, study.labels, len(study.class_names), **options)
 
 
 def control(study: Study, sharpness: float = 4.0, **options: Any) -> tempo.Validation:

@@ -7,7 +7,8 @@
 
 `train` starts the training command of every network and seed that has not finished; `evaluate`
 measures those that have and are not yet in `results.jsonl` beside this file, and records them there
-(`--again` measures and replaces all). `table` and `figures` need that file alone.
+(`--again` measures and replaces all). `table` and `figures` need that file alone. Exit status: 0
+done, 1 a command that it started failed, 2 bad input.
 """
 
 import argparse
@@ -21,10 +22,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.benchmarks import report
 from experiments.tempo_robustness import config, study
 from tempo import files
 from tempo.analysis import scores, tempo
+from tempo.data import pipeline
 from tempo.data.tempobench import motion
 from tempo.errors import InputError, lookup
 
@@ -62,8 +66,21 @@ def evaluation_command(runs: str, row: str, seed: int) -> list[str]:
 
 
 def is_finished(folder: pathlib.Path) -> bool:
-    """Whether training ended: its results are written last."""
-    return (folder / "results.json").is_file()
+    """Whether training ended: its last step was evaluated.
+
+    Any checkpoint can be evaluated, so a file of results alone says nothing.
+    """
+    if not (folder / "results.json").is_file() or not (folder / "config.json").is_file():
+        return False
+    last = _last_step(files.read_json(str(folder / "config.json")))
+    rows = files.read_json(str(folder / "results.json"))
+    return any(row["checkpoint_step"] >= last for row in rows)
+
+
+def _last_step(config: dict[str, Any]) -> int:
+    """Steps of a whole run with a config of this study."""
+    steps = pipeline.steps_per_epoch(config["data"]["generate"]["num_train"], config["batch_size"])
+    return max(round(config["total_epochs"] * steps), 1)
 
 
 def train(runs: str, rows: Sequence[str], seeds: Sequence[int]) -> None:
@@ -174,7 +191,7 @@ def _frames(frames: scores.Scores) -> dict[str, Any]:
     found = {mode: tempo.widths(probs, offsets, float(fps), mode=mode) for mode in tempo.MODES}
     return {
         "frames_per_s": float(fps),
-        "frame_accuracy": float(frames.correct().mean()),
+        "frame_accuracy": float(frames.correct()[np.isfinite(probs)].mean()),
         "widths": {
             mode: [None if math.isnan(x) else x for x in w.frames.round(3).tolist()]
             for mode, w in found.items()
@@ -262,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = args.rows.split(",")
             for row in rows:
                 lookup(config.ROWS, row, "row of the tempo study")
-            seeds = [int(seed) for seed in args.seeds.split(",")]
+            seeds = _seeds(args.seeds)
             if args.command == "train":
                 train(args.runs, rows, seeds)
             else:
@@ -281,7 +298,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
+    except subprocess.CalledProcessError as e:
+        command = shlex.join(e.cmd)
+        print(f"error: ended with status {e.returncode}: {command}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds must be whole numbers with commas; got {text!r}.") from None
 
 
 if __name__ == "__main__":

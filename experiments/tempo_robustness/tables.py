@@ -62,7 +62,7 @@ def gains(s: study.Study) -> str:
         for c in order
     ]
     for title, correlation in (
-        ("rank correlation with the spread, over classes", study.spread_correlation),
+        ("rank correlation with the spread (interval over classes)", study.spread_correlation),
         ("correlation with the distance from the median, within classes",
          study.distance_correlation),
     ):  # fmt: skip
@@ -113,7 +113,7 @@ def _signed(e: statistics.Estimate, scale: float = 1.0) -> str:
     if np.isnan(e.value):
         return "undefined"
     value, low, high = (f"{scale * x:+.{digits}f}" for x in (e.value, e.low, e.high))
-    return f"{value} ({low} to {high})"
+    return value if np.isnan(e.low) else f"{value} ({low} to {high})"
 
 
 def _plain(e: statistics.Estimate, scale: float) -> str:

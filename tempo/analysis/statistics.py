@@ -120,15 +120,6 @@ def spearman(
     return _correlation(_ranks, x, y, seed, num_resamples, _places)
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation alone; NaN where `spearman` has none."""
-    x, y = _pairs(x, y)
-    if len(x) < 2:
-        return float("nan")
-    every = np.arange(len(x))[None]
-    return float(_rowwise_pearson(_ranks(_places(x), every), _ranks(_places(y), every))[0])
-
-
 def grouped(groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows of a sample that keeps the size of every group (a stratified bootstrap).
 

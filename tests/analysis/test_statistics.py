@@ -44,8 +44,6 @@ def test_correlations_are_those_of_scipy():
     found = statistics.pearson(x, y, seed=0), statistics.spearman(x, y, seed=0)
     assert found[0].value == pytest.approx(stats.pearsonr(x, y).statistic)
     assert found[1].value == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert statistics.rank_correlation(x, y) == found[1].value
-    assert np.isnan(statistics.rank_correlation([1.0], [2.0]))
     for estimate in found:
         assert -1 <= estimate.low < estimate.value < estimate.high <= 1
 

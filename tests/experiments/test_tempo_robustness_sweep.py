@@ -65,6 +65,8 @@ def write_run(folder, hit_rate, *, seed=0, with_frames=False, step=60, manifest=
         np.savez(folder / "scores" / f"{kind}.npz", kind=kind, **common, **arrays)
     rows = [{"name": "multi_view", "checkpoint_step": s} for s in (step, step - 20)]
     (folder / "results.json").write_text(json.dumps(rows))
+    recipe = {"batch_size": 10, "total_epochs": 3.0, "data": {"generate": {"num_train": 205}}}
+    (folder / "config.json").write_text(json.dumps(recipe))  # 3 epochs of 20 steps
     return folder
 
 
@@ -122,6 +124,19 @@ def test_training_skips_finished_runs(tmp_path, monkeypatch):
     assert folders == ["slowonly_seed0", "slowonly_seed1", "tsn_seed1"]
 
 
+def test_a_run_has_finished_when_its_last_step_was_evaluated(tmp_path):
+    assert sweep.is_finished(write_run(tmp_path / "whole", (1, 1, 1), step=60))
+    half = write_run(tmp_path / "half", (1, 1, 1), step=40)  # evaluated by hand
+    assert not sweep.is_finished(half)
+    (tmp_path / "whole" / "results.json").unlink()
+    assert not sweep.is_finished(tmp_path / "whole")
+
+
+def test_the_last_step_is_that_of_training():
+    given = config.get_config("slowonly").to_dict()
+    assert sweep._last_step(given) == 240  # 30 epochs of 140 videos in batches of 16
+
+
 def test_evaluation_records_finished_runs_in_place_of_older_rows(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(sweep.subprocess, "run", lambda command, check: started.append(command))
@@ -153,8 +168,10 @@ def test_rows_of_other_videos_are_not_gathered(tmp_path, results):
     folder = write_run(tmp_path / "other", (1, 1, 1), manifest="0" * 64)
     row = sweep.measured(scores.load_all(folder), [])
     sweep.record([{"row": "tpn_isolation", "seed": 0, **row}], results)
-    with pytest.raises(ValueError, match="not all of the same videos"):
+    with pytest.raises(InputError, match="not all of the same videos"):
         sweep.gathered(results)
+    with pytest.raises(InputError, match="got 1 runs and 0 such rows"):
+        study.gather([{"row": "tsn", "seed": 0}])
 
 
 def test_packed_hits_come_back():
@@ -224,6 +241,13 @@ def test_measured_tempo_is_validated_beside_its_control(results):
     uncensored = study.validation(planted, "tsn", is_uncensored=True, num_resamples=50)
     assert uncensored.overall.num == NUM * 9 // 10
     assert uncensored.overall.value > 0.95
+    # A video without a width in one seed has the mean of the others, in tables and figures.
+    widths = {mode: found.copy() for mode, found in s.widths["tsn"].items()}
+    widths["main"][0, :5] = np.nan
+    widths["main"][:, 5] = np.nan
+    found = study.measured_widths(dataclasses.replace(s, widths={"tsn": widths}), "tsn")
+    np.testing.assert_allclose(found[:5], widths["main"][1:, :5].mean(axis=0))
+    assert np.flatnonzero(np.isnan(found)).tolist() == [5]
     control = study.control(s, num_resamples=50)
     assert control.per_class[2].value > 0.9
 
@@ -270,6 +294,14 @@ def test_figures_are_drawn(tmp_path, results):
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
     assert sweep.main(["train", "--rows", "slowony"]) == 2
     assert "Did you mean 'slowonly'?" in capsys.readouterr().err
+    assert sweep.main(["train", "--seeds", "0,a"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --seeds must be whole numbers with commas; got '0,a'.\n"
+    )
+    monkeypatch.setattr(sweep, "training_command", lambda *_: ["-c", "raise SystemExit(3)"])
+    assert sweep.main(["train", "--runs", str(tmp_path), "--rows", "tsn", "--seeds", "0"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ended with status 3: ") and said.count("\n") == 1
     monkeypatch.setattr(sweep, "RESULTS", tmp_path / "none.jsonl")
     assert sweep.main(["table"]) == 2
     assert "holds no rows; first: python -m experiments.tempo_robustness" in capsys.readouterr().err
