@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.out,
             baseline=given.baseline,
             tempo_from=given.tempo_from,
+            smoothing_frames=given.smoothing,
+            min_peak=given.min_peak,
+            correct_only=given.correct_only,
             command=f"python -m tempo.report {shlex.join(argv)}",
         )
     except InputError as error:
@@ -48,7 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write(
-    workdir: str, out: str, *, baseline: str = "", tempo_from: str = "", command: str = ""
+    workdir: str,
+    out: str,
+    *,
+    baseline: str = "",
+    tempo_from: str = "",
+    command: str = "",
+    **measurement: Any,
 ) -> str:
     """Writes the report; the path of its page.
 
@@ -59,15 +68,17 @@ def write(
       tempo_from: of the run whose per-frame scores tell the tempo of videos; "" takes the run's
         own, or else its baseline's.
       command: that is making the report, for its last section.
+      **measurement: fields of `tempo.analysis.tempo.Measurement`, of how tempo is measured.
 
     Raises:
       InputError: no scores of single videos, runs that cannot be compared, or an `out` that
         something else stands in.
     """
-    from tempo.analysis import compared, page
+    from tempo.analysis import compared, page, tempo
 
+    measured = tempo.Measurement(**measurement)
     with _replacing_folder(out) as folder:
-        found = compared.load(workdir, baseline, tempo_from)
+        found = compared.load(workdir, baseline, tempo_from, measured)
         sections = _sections(found, command)
         title = f"Report on {found.run.name}"
         for figure in (f for s in sections for f in s.figures):
@@ -198,6 +209,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="W3",
         help="the run whose per-frame scores tell the tempo of videos, such as a 2-D network "
         "(default: W, or else W2)",
+    )
+    for flag, what in (
+        ("--smoothing", "sigma in frames of a Gaussian over per-frame probabilities"),
+        ("--min-peak", "lowest peak probability of a video whose tempo counts"),
+    ):
+        help_text = f"{what} (default: 0, as in the paper)"
+        parser.add_argument(flag, type=float, default=0.0, metavar="X", help=help_text)
+    parser.add_argument(
+        "--correct-only",
+        action="store_true",
+        help="the tempo of a video counts only if its class is the best one at its peak",
     )
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="the report's folder; an older one is replaced"

@@ -20,6 +20,9 @@ FIGURES = {
     "features_run", "features_base",
 }  # fmt: skip
 
+HALF = score_files.curves([3]) / 2
+"""A peak of one half."""
+
 
 class Links(html.parser.HTMLParser):
     """Collects everything in a page that could ask for something, and its anchors."""
@@ -209,6 +212,35 @@ def test_tempo_may_come_from_a_third_run(tmp_path):
     assert found["tempo_from"] == third
     assert not found["sections"]["gain"]["is_missing"]
     assert found["sections"]["tempo"]["tempo_from"] == third
+
+
+def test_how_tempo_is_measured_can_be_said_and_is_shown(tmp_path, capsys):
+    run = score_files.write(tmp_path / "run", ["per_frame"], probs=np.tile(HALF, 12))
+    flags = ["--workdir", run, "--out", str(tmp_path / "out")]
+
+    def widths(*more):
+        assert report.main([*flags, *more]) == 0
+        found = json.loads((tmp_path / "out" / "report.json").read_text())["sections"]["tempo"]
+        return np.array(found["width_frames"], float), found
+
+    plain, found = widths()
+    assert np.isfinite(plain).all() and "Gaussian" not in found["figures"]["widths"]
+    smooth, found = widths("--smoothing", "2", "--min-peak", "0.1")
+    assert (smooth > plain + 1).all()
+    assert found["measurement"] == {
+        "smoothing_frames": 2, "min_peak": 0.1, "correct_only": False,
+    }  # fmt: skip
+    said = "(curves smoothed by a Gaussian of 2 frames, only videos with a peak of at least 0.1)"
+    assert said in found["figures"]["widths"]
+    assert np.isnan(widths("--min-peak", "0.6")[0]).all()
+    wrong = np.repeat(score_files.LABELS, score_files.NUM_FRAMES)
+    wrong[: 3 * score_files.NUM_FRAMES] = 2  # three videos of class 0
+    score_files.write(run, ["per_frame"], probs=np.tile(HALF, 12), predicted=wrong)
+    assert np.isnan(widths("--correct-only")[0]).tolist() == [True] * 3 + [False] * 9
+    capsys.readouterr()
+    for bad in (["--min-peak", "1.5"], ["--smoothing", "-1"], ["--smoothing", "nan"]):
+        assert report.main([*flags, *bad]) == 2
+        assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A run and its baseline: their score files, chosen by kind, checked to be of the same videos."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import shlex
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tempo.analysis import accuracy, scores
+from tempo.analysis import accuracy, scores, tempo
 from tempo.analysis.scores import Scores
 from tempo.errors import InputError
 
@@ -54,11 +55,13 @@ class Compared:
       run: the run itself.
       baseline: what it is compared with; None for nothing.
       tempo_run: the run whose per-frame scores tell the tempo of videos; None if none has any.
+      measurement: of their widths.
     """
 
     run: Run
     baseline: Run | None
     tempo_run: Run | None
+    measurement: tempo.Measurement = tempo.AS_PUBLISHED
 
     @property
     def runs(self) -> list[Run]:
@@ -86,8 +89,23 @@ class Compared:
         """Per-frame scores that the tempo of videos comes from."""
         return self.tempo_run.of_kind("per_frame") if self.tempo_run else None
 
+    @functools.cached_property
+    def widths(self) -> Mapping[str, tempo.Widths]:
+        """Widths of the videos of `frames` by mode; NaN of videos whose label is not known."""
+        s = self.frames
+        probs, offsets, fps = (s.arrays[name] for name in ("probs", "offsets", "fps"))
+        unknown = np.repeat(~is_known(s), np.diff(offsets))
+        probs = np.where(unknown, np.nan, probs)
+        rest = offsets, float(fps), s.labels, s.arrays["predicted"]
+        return {mode: self.measurement.widths(probs, *rest, mode=mode) for mode in tempo.MODES}
 
-def load(workdir: str, baseline: str = "", tempo_from: str = "") -> Compared:
+
+def load(
+    workdir: str,
+    baseline: str = "",
+    tempo_from: str = "",
+    measurement: tempo.Measurement = tempo.AS_PUBLISHED,
+) -> Compared:
     """Reads and checks the score files of one to three runs.
 
     Args:
@@ -95,6 +113,7 @@ def load(workdir: str, baseline: str = "", tempo_from: str = "") -> Compared:
       baseline: of the run that it is compared with; "" for none.
       tempo_from: of the run whose per-frame scores tell the tempo of videos; "" takes the run's
         own, or else its baseline's.
+      measurement: of the tempo.
 
     Raises:
       InputError: a run without scores, runs of other videos or classes, or no per-frame scores in
@@ -117,7 +136,7 @@ def load(workdir: str, baseline: str = "", tempo_from: str = "") -> Compared:
     else:
         having = [r for r in (run, other) if r is not None and r.of_kind("per_frame") is not None]
         tempo_run = having[0] if having else None
-    compared = Compared(run, other, tempo_run)
+    compared = Compared(run, other, tempo_run, measurement)
     _check(compared)
     return compared
 

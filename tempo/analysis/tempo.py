@@ -224,6 +224,68 @@ def kept(
 
 
 @dataclasses.dataclass(frozen=True)
+class Measurement:
+    """How widths are measured, and of which videos; the paper's way by default.
+
+    Attributes:
+      smoothing_frames: see `fwhm`.
+      min_peak: see `kept`.
+      correct_only: see `kept`.
+
+    Raises:
+      InputError: a value out of its range.
+    """
+
+    smoothing_frames: float = 0.0
+    min_peak: float = 0.0
+    correct_only: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.smoothing_frames < float("inf"):
+            raise InputError(
+                f"smoothing_frames is a number of frames, at least 0; got {self.smoothing_frames}."
+            )
+        if not 0 <= self.min_peak <= 1:
+            raise InputError(f"min_peak is a probability, from 0 to 1; got {self.min_peak}.")
+
+    def widths(
+        self,
+        probs: np.ndarray,
+        offsets: np.ndarray,
+        fps: float,
+        labels: np.ndarray,
+        predicted: np.ndarray,
+        *,
+        mode: str = "main",
+    ) -> Widths:
+        """`widths` of the videos that are `kept`; the others have none (NaN)."""
+        found = widths(probs, offsets, fps, mode=mode, smoothing_frames=self.smoothing_frames)
+        keep = kept(
+            found, min_peak=self.min_peak, correct_only=self.correct_only, labels=labels,
+            predicted=predicted, offsets=offsets,
+        )  # fmt: skip
+        return dataclasses.replace(
+            found,
+            frames=np.where(keep, found.frames, np.nan),
+            seconds=np.where(keep, found.seconds, np.nan),
+        )
+
+    def __str__(self) -> str:
+        """What differs from the paper, in words; "" if nothing does."""
+        said = []
+        if self.smoothing_frames:
+            said.append(f"curves smoothed by a Gaussian of {self.smoothing_frames:g} frames")
+        if self.min_peak:
+            said.append(f"only videos with a peak of at least {self.min_peak:g}")
+        if self.correct_only:
+            said.append("only videos whose class is predicted at their peak")
+        return ", ".join(said)
+
+
+AS_PUBLISHED = Measurement()
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassTempo:
     """Tempo of each class; arrays [K].
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tempo.analysis import compared, sections
+from tempo.analysis import compared, sections, tempo
 from tests import score_files
 
 NOUNS = np.tile([3, 4], 6)
@@ -70,3 +70,13 @@ def test_scores_of_several_checkpoints_are_marked(tmp_path):
     score_files.write(run, ["use_of_time"], checkpoint_step=7)
     last = sections.SECTIONS[-1](compared.load(run))
     assert any("several checkpoints (steps 7, 560)" in getattr(b, "text", "") for b in last.blocks)
+
+
+def test_widths_are_measured_once_for_all_sections(tmp_path, monkeypatch):
+    calls = []
+    fwhm = tempo.fwhm
+    monkeypatch.setattr(tempo, "fwhm", lambda *a, **k: calls.append(k["mode"]) or fwhm(*a, **k))
+    found = compared.load(score_files.write(tmp_path / "run"), score_files.write(tmp_path / "base"))
+    for make in sections.SECTIONS:
+        make(found)
+    assert {mode: calls.count(mode) for mode in calls} == dict.fromkeys(tempo.MODES, 12)

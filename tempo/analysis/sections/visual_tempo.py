@@ -3,6 +3,8 @@
 Section 4.3 of the Temporal Pyramid Network (arXiv 2004.03548), figures 1 and 4.
 """
 
+import dataclasses
+
 import numpy as np
 
 from tempo.analysis import compared, gain, page, tempo
@@ -18,12 +20,10 @@ _NO_FRAMES = "per-frame scores"
 _PERIOD = "period_s"
 
 
-def _measured(s: Scores, mode: str = "main") -> tempo.Widths:
-    """Widths of the videos, those with an unknown label left out (NaN)."""
-    probs = np.array(s.arrays["probs"], np.float64)
-    unknown = np.repeat(~compared.is_known(s), np.diff(s.arrays["offsets"]))
-    probs[unknown] = np.nan
-    return tempo.widths(probs, s.arrays["offsets"], float(s.arrays["fps"]), mode=mode)
+def _from(c: Compared) -> str:
+    """Whose widths these are, and how they were measured if not as in the paper."""
+    said = str(c.measurement)
+    return f"{c.tempo_run.name} ({said})" if said else c.tempo_run.name
 
 
 def _without(key: str, title: str, c: Compared) -> Section | None:
@@ -49,7 +49,7 @@ def widths(c: Compared) -> Section:
         return section
     s, (group, said) = c.frames, _group(c)
     fps = float(s.arrays["fps"])
-    found = {mode: _measured(s, mode) for mode in tempo.MODES}
+    found = c.widths
     main = found["main"]
     drawn = figures.instances(group.class_names, main.frames, main.is_censored, group.labels, fps)
     valid = main.is_valid
@@ -79,7 +79,8 @@ def widths(c: Compared) -> Section:
     ]
     each = tempo.class_tempo(main, group.labels, len(group.class_names))
     numbers = {
-        "tempo_from": c.tempo_run.workdir, "fps": fps, "censored_share": censored,
+        "tempo_from": c.tempo_run.workdir, "measurement": dataclasses.asdict(c.measurement),
+        "fps": fps, "censored_share": censored,
         "several_peaks_share": lobes, "ids": s.ids, "labels": group.labels,
         "width_frames": np.round(main.frames, 4), "width_s": np.round(main.seconds, 5),
         "is_censored": main.is_censored,
@@ -90,7 +91,7 @@ def widths(c: Compared) -> Section:
             "widths", drawn.svg, drawn.png,
             "Measured width of every video, in sampled frames and in seconds, by class, with the "
             "videos marked that their own end cuts off. The tables below have the numbers.",
-            wording.caption(f"Widths of single videos from {c.tempo_run.name}.", s, valid.sum()),
+            wording.caption(f"Widths of single videos from {_from(c)}.", s, valid.sum()),
         ),
         Table("modes", columns, rows, "Other ways to count several peaks, as a check."),
         _class_table(group, each),
@@ -133,7 +134,7 @@ def variance(c: Compared) -> Section:
     if section := _without(key, title, c):
         return section
     s, (group, said) = c.frames, _group(c)
-    each = tempo.class_tempo(_measured(s), group.labels, len(group.class_names))
+    each = tempo.class_tempo(c.widths["main"], group.labels, len(group.class_names))
     if not len(each.order):
         return wording.unfit(key, title, "No class has two videos with a width.")
     drawn = bars.bars(group.class_names, each.var_frames2, "variance of widths (frames²)")
@@ -151,7 +152,7 @@ def variance(c: Compared) -> Section:
         "Bars for the variance of widths in each class, falling. The table of the section on "
         "visual tempo has the numbers.",
         wording.caption(
-            f"Variance of widths in each class, from {c.tempo_run.name} (figure 1 of arXiv "
+            f"Variance of widths in each class, from {_from(c)} (figure 1 of arXiv "
             "2004.03548).", s, each.num_videos.sum(),
         ),
     )  # fmt: skip
@@ -176,7 +177,7 @@ def gains(c: Compared) -> Section:
         gain.class_accuracy(group.hits(s.arrays["probs"]), group.labels, num) for s in (own, base)
     ]
     gained = accuracies[0] - accuracies[1]
-    each = tempo.class_tempo(_measured(c.frames), group.labels, num)
+    each = tempo.class_tempo(c.widths["main"], group.labels, num)
     fit = gain.fit(each.var_frames2, gained, seed=SEED)
     if not len(fit.bins.left):
         why = "No class has both a gain and a variance of tempo (two videos with a width)."
@@ -197,7 +198,7 @@ def gains(c: Compared) -> Section:
             "numbers.",
             wording.caption(
                 f"{c.run.name} minus {c.baseline.name}, top-1 of each class; widths from "
-                f"{c.tempo_run.name} (figure 4 of arXiv 2004.03548).", own,
+                f"{_from(c)} (figure 4 of arXiv 2004.03548).", own,
             ),
         ),
         _fit_table(c.frames, group, fit, gained),
@@ -267,10 +268,10 @@ def validation(c: Compared) -> Section:
             "measurement cannot be checked on them; TempoBench's do."
         )
         return wording.unfit(key, title, why)
-    num, main = len(group.class_names), _measured(s)
+    num, main = len(group.class_names), c.widths["main"]
     found = {
-        mode: tempo.validate(_measured(s, mode).seconds, periods, group.labels, num, seed=SEED)
-        for mode in tempo.MODES
+        mode: tempo.validate(w.seconds, periods, group.labels, num, seed=SEED)
+        for mode, w in c.widths.items()
     }
     overall = found["main"].overall
     columns = [Column("class", group.name or "class"), Column("videos", "videos", "count")]
@@ -294,7 +295,7 @@ def validation(c: Compared) -> Section:
             "Measured width against true period in seconds, a dot for each video, coloured by "
             "class. The table below has the rank correlations.",
             wording.caption(
-                f"Widths from {c.tempo_run.name} against the period that the videos were made "
+                f"Widths from {_from(c)} against the period that the videos were made "
                 "with.", s, overall.num,
             ),
         ),
