@@ -306,11 +306,11 @@ def test_the_rows_of_mmaction2_are_all_of_use():
         (tsm, mmaction2.ROWS, True),
         (slowfast, mmaction2.SLOWFAST, False),
     ):
+        leaves = synthetic.leaves(model)
         for row in rows:
             arrays, _ = rules.to_keys(
-                synthetic.leaves(model), [row], is_shifted=lambda _, s=shifted: s,
-                is_flat=lambda _: False,
-            )  # fmt: skip
+                leaves, [row], is_shifted=lambda _, s=shifted: s, is_flat=lambda _: False
+            )
             used |= {row} if arrays else set()
     paths = [row for row in mmaction2.SLOWFAST if row[2] == "shifted_conv"]  # of TSM's rows
     assert {*mmaction2.ROWS, *mmaction2.SLOWFAST} - used == set(paths)
