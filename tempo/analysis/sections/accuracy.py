@@ -218,7 +218,7 @@ def confusion(c: Compared) -> Section:
             page.Figure(
                 f"confusion{suffix}", drawn.svg, drawn.png,
                 f"Heat map of {num} true classes by {num} predicted classes; the diagonal is "
-                "right. The table below names the pairs that are confused most.",
+                "right.",
                 wording.caption(text, own, int(known.sum())),
             ),
             _confused(group, counts, shares, suffix),
@@ -240,6 +240,8 @@ def _confused(group, counts, shares, suffix):
         for i, j in places
         if wrong[i, j] > 0
     ]
+    if not rows:
+        return page.Text("No video is taken for one of another class.")
     columns = [
         Column("true", "true class"), Column("predicted", "taken for"),
         Column("videos", "videos", "count"), Column("share", "of the true class", "share"),
