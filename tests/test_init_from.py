@@ -129,7 +129,10 @@ def test_another_backbone_is_refused_by_leaf(nets, there, leaf):
     ("there", "stages"),
     [
         ({"depths": (1, 1, 2, 1)}, "1, 1, 2, 1"),
-        ({"variant": "slowfast_r50", "width": 8, "slow_stride": 4}, "1, 1, 1, 1 (fast) and 1, 1, 1, 1 (slow)"),
+        (
+            {"variant": "slowfast_r50", "width": 8, "slow_stride": 4},
+            "1, 1, 1, 1 (fast) and 1, 1, 1, 1 (slow)",
+        ),
         ({}, "1, 1, 1"),
     ],
 )
