@@ -354,7 +354,7 @@ def refused(*flags, **kwargs):
         (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the 8 clips"),
         (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be at least 1; got 0"),
         (["--config.schedule.name=cosin"], "Did you mean 'cosine'"),
-        (["--config.init_from=nowhere"], "No checkpoint at '.*/nowhere'"),
+        (["--config.init_from=nowhere"], "config.init_from: no folder 'nowhere'"),
         (["--config.input.clips_per_video=3"], "clips_per_video=3 does not divide batch_size=8"),
         (["--config.data.name=charades"], "have single labels, but charades has multi"),
         (["--config.data.name=tempobench_pairs"], "have 7 classes, but tempobench_pairs has 14"),
