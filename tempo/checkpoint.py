@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,7 +21,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from tempo import trees
+from tempo import files, trees
 from tempo.errors import InputError
 
 STATE, INFO = "state", "info"
@@ -232,26 +231,16 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
       InputError: something else than weights is at `path`: other files, or a run's checkpoint.
     """
     json.dumps(dict(info))  # found here, what JSON cannot hold costs nothing
-    path = os.path.abspath(path)
     check_replaceable(path)
     state = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
     items = ocp.args.Composite(
         **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(dict(info))}
     )
-    parent, name = os.path.split(path)
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.") as scratch:
-        new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
-            writer.save(new, args=items)
-        if os.path.isdir(path):
-            os.rename(path, old)
-        try:
-            os.rename(new, path)
-        except BaseException:
-            if os.path.isdir(old):
-                os.rename(old, path)
-            raise
+    with (
+        files.replacing_folder(path) as new,
+        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer,
+    ):
+        writer.save(new, args=items)
 
 
 def check_replaceable(path: str) -> None:

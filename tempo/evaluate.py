@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import ml_collections
 
 from tempo import checkpoint, experiment, files, pretrained, recipe, sharding
@@ -243,11 +242,7 @@ def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:
 
 
 def _restore(exp: Experiment, path: str) -> dict[str, Any]:
-    def init(key):
-        return exp.model.init(key, jax.numpy.zeros((1, *exp.clip_shape)), train=False)
-
-    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
-    shapes.setdefault("batch_stats", {})
+    shapes = pretrained.variable_shapes(exp.model, exp.clip_shape)
     shardings = sharding.infer_shardings(shapes, exp.mesh, exp.recipe.sharding_rules)
     return checkpoint.load_variables(path, sharding.as_abstract(shapes, shardings))
 

@@ -26,6 +26,29 @@ def replacing(path: str, mode: str = "w") -> Iterator[IO]:
         raise
 
 
+@contextmanager
+def replacing_folder(path: str) -> Iterator[str]:
+    """The path of a folder to be made, renamed to `path` when the block ends without an error.
+
+    A folder that is at `path` goes when the new one stands in its place, and comes back if that
+    fails.
+    """
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.") as scratch:
+        new, old = os.path.join(scratch, "new"), os.path.join(scratch, "old")
+        yield new
+        if os.path.isdir(path):
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except BaseException:
+            if os.path.isdir(old):
+                os.rename(old, path)
+            raise
+
+
 def write_text(path: str, text: str) -> None:
     """Replaces the file's content."""
     with replacing(path) as f:

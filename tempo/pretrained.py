@@ -47,7 +47,7 @@ def load_model(path: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     """
     path = checkpoint.find(path)
     info = load_info(path)
-    made = _recipe(path, info)
+    made = stored_recipe(path, info)
     model = models.create(info["num_classes"], **made.model)
     loaded = checkpoint.load_variables(path, _shapes(model, made))
     variables = jax.tree.map(jnp.asarray, loaded)
@@ -73,7 +73,7 @@ def save_model(path: str, variables: Mapping[str, Any], info: Mapping[str, Any])
     """
     checkpoint.check_replaceable(path)
     _check_info(path, info)
-    made = _recipe(path, info)
+    made = stored_recipe(path, info)
     filled = {
         "label_kind": "single",
         "label_groups": {},
@@ -166,8 +166,16 @@ def _check_info(path: str, info: Mapping[str, Any]) -> None:
         )
 
 
-def _recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
-    """The checkpoint's config, checked. Weights without a run know no data."""
+def stored_recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
+    """The checkpoint's config, checked. Weights without a run know no data.
+
+    Args:
+      path: of the checkpoint, for the message.
+      info: of the checkpoint.
+
+    Raises:
+      InputError: a config that cannot be used.
+    """
     try:
         return recipe.from_config({"data": {"dir": ""}, **info["config"], "mesh": {}})
     except InputError as e:

@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
@@ -77,7 +76,7 @@ def write(
     from tempo.analysis import compared, page, tempo
 
     measured = tempo.Measurement(**measurement)
-    with _replacing_folder(out) as folder:
+    with _replacing_report(out) as folder:
         found = compared.load(workdir, baseline, tempo_from, measured)
         sections = _sections(found, command)
         title = f"Report on {found.run.name}"
@@ -156,28 +155,16 @@ def _lead(found: Any) -> str:
 
 
 @contextlib.contextmanager
-def _replacing_folder(out: str) -> Iterator[str]:
+def _replacing_report(out: str) -> Iterator[str]:
     """A new folder that takes the place of the report at `out` when the block ends well."""
-    out = os.path.abspath(out)
-    parent, name = os.path.split(out)
     _check_replaceable(out)
-    try:
-        os.makedirs(parent, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}.")
-    except OSError as error:
-        raise InputError(f"--out {out!r} cannot be written: {error.strerror}.") from None
-    with scratch as folder:
-        new, old = os.path.join(folder, "new"), os.path.join(folder, "old")
-        os.mkdir(new)
-        yield new
-        if os.path.isdir(out):
-            os.rename(out, old)
+    with contextlib.ExitStack() as stack:
         try:
-            os.rename(new, out)
-        except BaseException:
-            if os.path.isdir(old):
-                os.rename(old, out)
-            raise
+            folder = stack.enter_context(files.replacing_folder(out))
+            os.mkdir(folder)
+        except OSError as error:
+            raise InputError(f"--out {out!r} cannot be written: {error.strerror}.") from None
+        yield folder
 
 
 def _check_replaceable(out: str) -> None:

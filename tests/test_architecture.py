@@ -27,7 +27,7 @@ ALLOWED = {
     "state": {"types", "trees"},
     "data": {"errors", "types", "files"},
     "sharding": {"errors", "types", "trees"},
-    "checkpoint": {"errors", "trees"},
+    "checkpoint": {"errors", "files", "trees"},
     "metric_writer": {"files"},
     "progress": {"types"},
     "watchdog": {"errors", "types"},

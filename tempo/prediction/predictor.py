@@ -108,7 +108,7 @@ class Predictor:
           InputError: a checkpoint that cannot be used, or settings that do not fit it.
         """
         model, self._variables, info = pretrained.load_model(checkpoint)
-        made = recipe.from_config({"data": {"dir": ""}, **info["config"], "mesh": {}})
+        made = pretrained.stored_recipe(info["path"], info)
         self.info = info
         self.clip: ClipSpec = made.clip
         self.view: ViewSpec = settings.views(info, recipe.main_view(made), views)
