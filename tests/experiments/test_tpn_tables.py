@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from experiments import paper_tables
 from experiments.tpn_tables import tables
 from tempo.papers.tpn_results import ROWS, TABLES
 
@@ -13,7 +14,7 @@ def finished(tmp_path):
     """Leaves a run of a row with the given changes of its config; the path of its results."""
 
     def make(recipe, row, changes=(), name="run", **result):
-        config = json.loads(json.dumps(tables._config(recipe, row)))
+        config = json.loads(json.dumps(paper_tables.config_of(recipe, row)))
         for path, value in dict(changes).items():
             *sections, key = path.split("/")
             at = config
@@ -42,7 +43,7 @@ def lines_of(text, row):
 
 
 def test_every_row_belongs_to_a_table_and_has_a_command():
-    listed = tables.commands()
+    listed = tables.PAPER.commands()
     for recipe, rows in ROWS.items():
         for name in rows:
             assert f"configs/{recipe}.py:{name} --workdir" in listed
@@ -51,9 +52,9 @@ def test_every_row_belongs_to_a_table_and_has_a_command():
 
 
 def test_without_runs_every_cell_says_so():
-    text = tables.show([])
+    text = tables.PAPER.show([])
     for prefix in TABLES:
-        for cell in tables.cells(prefix):
+        for cell in tables.PAPER.cells(prefix):
             (shown,) = lines_of(text, cell.label)
             assert shown.count("not run") == len(TABLES[prefix].metrics)
             assert cell.command in shown[-1]
@@ -62,7 +63,7 @@ def test_without_runs_every_cell_says_so():
 
 
 def test_a_run_fills_every_cell_with_the_same_numbers(finished):
-    text = tables.show([finished("tpn_k400", "t6c.parallel")])
+    text = tables.PAPER.show([finished("tpn_k400", "t6c.parallel")])
     for row in ("t6a.res45", "t6b.all", "t6c.parallel", "t6d.r50_8x8"):
         (shown,) = lines_of(text, row)
         assert shown[1:3] == ["76.1", "50.00 (49.00 to 51.00)"]
@@ -79,14 +80,14 @@ def test_what_changes_no_number_is_not_compared(finished):
         "row": "", "seed": 3, "data/dir": "elsewhere", "init_from": "other/weights",
         "loop/accumulate_steps": 8, "model/norm_groups": 1,
     }  # fmt: skip
-    text = tables.show([finished("tpn_k400", "t6c.cascade", changes)])
+    text = tables.PAPER.show([finished("tpn_k400", "t6c.cascade", changes)])
     (shown,) = lines_of(text, "t6c.cascade")
     assert shown[2].startswith("50.00") and "DEVIATES" not in " ".join(shown)
 
 
 def test_a_named_run_with_other_numbers_says_what_deviates(finished):
     changes = {"batch_size": 16, "init_from": "", "model/norm_groups": 1}
-    text = tables.show([finished("tpn_k400", "t6c.parallel", changes, views=3)])
+    text = tables.PAPER.show([finished("tpn_k400", "t6c.parallel", changes, views=3)])
     (shown,) = lines_of(text, "t6c.parallel")
     assert "DEVIATES: batch_size: 16, the row has 64; clips per BatchNorm group: 16.0" in shown[-1]
     assert "init_from: 'from scratch', the row has 'given weights'" in shown[-1]
@@ -99,7 +100,7 @@ def test_versions_of_something_something_are_kept_apart(finished):
     changed = {"total_epochs": 1.0}
     paths = [finished("tpn_sthv1", "t4.tsm_tpn", name="v1"),
              finished("tpn_sthv2", "t4.tsm_tpn", changed, name="v2")]  # fmt: skip
-    text = tables.show(paths)
+    text = tables.PAPER.show(paths)
     (first,), (second,) = (lines_of(text, f"tpn_sthv{v} t4.tsm_tpn") for v in (1, 2))
     # Table 4 is that of one centre crop.
     assert first[1:3] == ["49.0", "25.00 (49.00 to 51.00)"] and first[-1].startswith(paths[0])
@@ -111,7 +112,7 @@ def test_several_runs_of_a_cell_are_lines_and_a_run_of_none_is_named(finished):
     same = [finished("tpn_k400", "t3.tsn_tpn", {"seed": i}, name=str(i), top1=i / 4, views=10)
             for i in (1, 2)]  # fmt: skip
     other = finished("tpn_k400", "t3.tsn_tpn", {"row": "", "total_epochs": 3.0}, name="other")
-    text = tables.show([*same, other])
+    text = tables.PAPER.show([*same, other])
     assert [shown[2].split()[0] for shown in lines_of(text, "t3.tsn_tpn")] == ["25.00", "50.00"]
     assert f"Runs of no cell of these tables: {other}." in text
 
@@ -126,7 +127,7 @@ def test_several_runs_of_a_cell_are_lines_and_a_run_of_none_is_named(finished):
 )
 def test_a_named_run_on_another_dataset_is_of_no_cell(finished, recipe, row, dataset, is_shown):
     path = finished(recipe, row, {"data/name": dataset})
-    text = tables.show([path])
+    text = tables.PAPER.show([path])
     assert (f"Runs of no cell of these tables: {path}." in text) != is_shown
     assert (f"DEVIATES: data/name: '{dataset}'" in text) == is_shown
 
