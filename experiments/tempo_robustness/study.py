@@ -11,23 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from experiments import recorded
 from tempo.analysis import gain, statistics, tempo
 from tempo.errors import InputError
 
 BASELINE = "slowonly"
 VIDEOS = "videos"
 """Name of the row that holds what is true of the test videos."""
-NUM_RESAMPLES = 500
-
-
-def pack(hits: np.ndarray) -> str:
-    """Booleans [N] as hexadecimal text, eight a byte."""
-    return np.packbits(hits).tobytes().hex()
-
-
-def unpack(text: str, num: int) -> np.ndarray:
-    """The booleans [N] that `pack` was given."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=num).astype(bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +88,7 @@ def gather(rows: Sequence[Mapping[str, Any]]) -> Study:
     num = len(truth["label"])
 
     def stacked(name: str, key: Callable[[Mapping[str, Any]], str]) -> np.ndarray:
-        return np.stack([unpack(key(run), num) for run in by_row[name]])
+        return np.stack([recorded.unpack(key(run), num) for run in by_row[name]])
 
     with_frames = [name for name, mine in by_row.items() if "widths" in mine[0]]
     strides = [int(stride) for stride in runs[0]["hits"]["tempo_robustness"]]
@@ -145,38 +135,10 @@ def gather(rows: Sequence[Mapping[str, Any]]) -> Study:
     )
 
 
-def resampled(
-    study: Study,
-    statistic: Callable[..., float],
-    *hits: np.ndarray,
-    seed: int = 0,
-    num_resamples: int = NUM_RESAMPLES,
-) -> statistics.Estimate:
-    """A statistic of the hits of several networks, with its interval over seeds and videos.
-
-    Args:
-      study: says the class of each video.
-      statistic: (videos [N], share of seeds that hit each drawn video [..., N] for each of `hits`)
-        -> a number.
-      *hits: bool [S,..., N] of each network; their seeds are drawn independently.
-      seed: of the resampling.
-      num_resamples: of the bootstrap.
-    """
-    num = len(study.labels)
-    value = statistic(np.arange(num), *(h.mean(axis=0) for h in hits))
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(num_resamples):
-        videos = statistics.grouped(study.labels, rng.uniform(size=num))
-        drawn = [h[rng.integers(0, len(h), len(h))].mean(axis=0)[..., videos] for h in hits]
-        values.append(statistic(videos, *drawn))
-    return statistics.Estimate(float(value), *statistics.interval(np.array(values)), num)
-
-
 def accuracy_gain(study: Study, row: str, **options: Any) -> statistics.Estimate:
     """Accuracy of a row minus that of the baseline."""
-    return resampled(
-        study,
+    return recorded.resampled(
+        study.labels,
         lambda videos, own, base: own.mean() - base.mean(),
         study.hits[row],
         study.hits[BASELINE],
@@ -221,7 +183,9 @@ def distance_correlation(study: Study, row: str, **options: Any) -> statistics.E
         norm = np.sqrt((x @ x) * (y @ y))
         return x @ y / norm if norm > 1e-9 else float("nan")
 
-    return resampled(study, correlation, study.hits[row], study.hits[BASELINE], **options)
+    return recorded.resampled(
+        study.labels, correlation, study.hits[row], study.hits[BASELINE], **options
+    )
 
 
 def drops(study: Study, row: str) -> np.ndarray:
@@ -238,7 +202,7 @@ def mean_abs_drop(study: Study, row: str, **options: Any) -> statistics.Estimate
         top1 = hits.mean(axis=1)
         return np.abs(top1[~trained] - top1[trained]).mean()
 
-    return resampled(study, mean, study.curve[row], **options)
+    return recorded.resampled(study.labels, mean, study.curve[row], **options)
 
 
 def measured_widths(

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import recorded
 from experiments.benchmarks import report
 from experiments.tempo_robustness import config, study
 from tempo import files
@@ -121,7 +122,7 @@ def evaluate(
             f"{runs!r} holds no finished run; first: "
             "python -m experiments.tempo_robustness.sweep train"
         )
-    done = set() if is_again else {(row["row"], row.get("seed")) for row in recorded(results)}
+    done = set() if is_again else {(row["row"], row.get("seed")) for row in recorded.read(results)}
     for row, seed in finished:
         if (row, seed) in done:
             print(f"{run_folder(runs, row, seed)} is recorded")
@@ -169,13 +170,13 @@ def measured(found: dict[str, scores.Scores], results: Sequence[dict[str, Any]])
         "trained_stride": int(robustness.arrays["trained_stride"]),
         "results": [r for r in results if r["checkpoint_step"] == step],
         "hits": {
-            "multi_view": study.pack(views.correct()),
+            "multi_view": recorded.pack(views.correct()),
             "tempo_robustness": {
-                str(stride): study.pack(hits)
+                str(stride): recorded.pack(hits)
                 for stride, hits in zip(strides, robustness.correct(), strict=True)
             },
             "use_of_time": {
-                str(variant): study.pack(hits)
+                str(variant): recorded.pack(hits)
                 for variant, hits in zip(variants, orders.correct(), strict=True)
             },
         },
@@ -196,7 +197,7 @@ def _frames(frames: scores.Scores) -> dict[str, Any]:
             mode: [None if math.isnan(x) else x for x in w.frames.round(3).tolist()]
             for mode, w in found.items()
         },
-        "censored": study.pack(found["main"].is_censored),
+        "censored": recorded.pack(found["main"].is_censored),
     }
 
 
@@ -223,17 +224,10 @@ def record(rows: Sequence[dict[str, Any]], results: pathlib.Path) -> None:
         return row["row"], row.get("seed")
 
     new = {identity(row) for row in rows}
-    kept = [row for row in recorded(results) if identity(row) not in new]
+    kept = [row for row in recorded.read(results) if identity(row) not in new]
     order = [study.VIDEOS, *config.ROWS]
     merged = sorted([*kept, *rows], key=lambda r: (order.index(r["row"]), r.get("seed", 0)))
     files.write_text(str(results), "".join(json.dumps(row) + "\n" for row in merged))
-
-
-def recorded(results: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of the file; none if there is no file."""
-    if not results.is_file():
-        return []
-    return [json.loads(line) for line in results.read_text().splitlines()]
 
 
 def gathered(results: pathlib.Path) -> study.Study:
@@ -242,20 +236,13 @@ def gathered(results: pathlib.Path) -> study.Study:
     Raises:
       InputError: nothing was recorded.
     """
-    rows = recorded(results)
+    rows = recorded.read(results)
     if not rows:
         raise InputError(
             f"{str(results)!r} holds no rows; first: "
             "python -m experiments.tempo_robustness.sweep evaluate"
         )
     return study.gather(rows)
-
-
-def with_tables(text: str, page: str) -> str:
-    """A text with `page` in place of what stands between its two marks."""
-    begin, end = "<!-- tables: begin -->\n", "<!-- tables: end -->"
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n{page}\n\n{end}{rest.split(end)[1]}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -290,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             page = tables.page(gathered(RESULTS))
             print(page)
             if args.readme:
-                files.write_text(str(README), with_tables(README.read_text(), page))
+                files.write_text(str(README), recorded.with_tables(README.read_text(), page))
         else:
             from experiments.tempo_robustness import figures
 

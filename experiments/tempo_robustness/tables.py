@@ -1,9 +1,8 @@
 """The numbers of the tempo study as Markdown tables, as its README has them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from experiments import recorded
 from experiments.tempo_robustness import study
 from tempo.analysis import statistics, tempo
 
@@ -29,7 +28,7 @@ def accuracy(s: study.Study) -> str:
         if row in s.tpn_rows:
             gained = _signed(study.accuracy_gain(s, row), 100)
         rows.append([row, len(top1), _mean_and_range(top1), gained])
-    return _table(
+    return recorded.table(
         ["network", "seeds", "top-1, mean (range over seeds)", "gain in points (95 % interval)"],
         rows,
     )
@@ -44,7 +43,7 @@ def robustness(s: study.Study) -> str:
         mean = study.mean_abs_drop(s, row)
         rows.append([row, *(f"{d:+.1f}" for d in drop), _plain(mean, 100)])
     strides = [f"stride {stride}" for stride in s.strides[others]]
-    return _table(["network", *strides, "mean of abs (95 % interval)"], rows)
+    return recorded.table(["network", *strides, "mean of abs (95 % interval)"], rows)
 
 
 def gains(s: study.Study) -> str:
@@ -67,7 +66,7 @@ def gains(s: study.Study) -> str:
          study.distance_correlation),
     ):  # fmt: skip
         rows.append([title, "", "", *(_signed(correlation(s, row)) for row in columns)])
-    return _table(["class", "std of ln(tempo)", study.BASELINE, *columns], rows)
+    return recorded.table(["class", "std of ln(tempo)", study.BASELINE, *columns], rows)
 
 
 def use_of_time(s: study.Study) -> str:
@@ -77,7 +76,7 @@ def use_of_time(s: study.Study) -> str:
         [row, *(f"{by_variant[v].mean():.3f}" for v in variants)]
         for row, by_variant in s.use_of_time.items()
     ]
-    return _table(["network", *(v.replace("_", " ") for v in variants)], rows)
+    return recorded.table(["network", *(v.replace("_", " ") for v in variants)], rows)
 
 
 def validation(s: study.Study) -> str:
@@ -96,12 +95,7 @@ def validation(s: study.Study) -> str:
         [name, *(_signed(v.per_class[c]) for v in columns.values())]
         for c, name in enumerate(s.class_names)
     ]
-    return "\n\n".join([_table(["videos of class", *columns], rows), *notes])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n\n".join([recorded.table(["videos of class", *columns], rows), *notes])
 
 
 def _mean_and_range(x: np.ndarray) -> str:

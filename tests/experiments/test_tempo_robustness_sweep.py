@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from experiments import recorded
 from experiments.tempo_robustness import config, evaluation, study, sweep, tables
 from tempo import recipe
 from tempo.analysis import scores
@@ -149,7 +150,7 @@ def test_evaluation_records_finished_runs_in_place_of_older_rows(tmp_path, monke
     for is_again in (False, False, True):
         sweep.evaluate(str(tmp_path), ["tsn", "slowonly"], [0, 1], path, is_again=is_again)
     assert len(started) == 4  # the second call found both recorded
-    truth, slowonly, tsn = sweep.recorded(path)
+    truth, slowonly, tsn = recorded.read(path)
     assert (truth["row"], slowonly["row"], tsn["row"]) == ("videos", "slowonly", "tsn")
     assert slowonly["command"].startswith("python -m tempo.main --mode eval --config")
     assert slowonly["training_command"].endswith("--config.seed=0")
@@ -176,7 +177,7 @@ def test_rows_of_other_videos_are_not_gathered(tmp_path, results):
 
 def test_packed_hits_come_back():
     hits = RNG.uniform(size=37) < 0.5
-    np.testing.assert_array_equal(study.unpack(study.pack(hits), 37), hits)
+    np.testing.assert_array_equal(recorded.unpack(recorded.pack(hits), 37), hits)
 
 
 def test_study_holds_what_the_runs_said(tmp_path, results):
@@ -266,15 +267,15 @@ def test_tables_show_the_numbers(results):
 
 def test_tables_go_between_their_marks_of_the_readme(results):
     text = sweep.README.read_text()
-    again = sweep.with_tables(sweep.with_tables(text, "| old |"), "| new |")
+    again = recorded.with_tables(recorded.with_tables(text, "| old |"), "| new |")
     assert "| new |" in again and "| old |" not in again
     assert again.startswith(text[: text.index("<!-- tables: begin")])
     assert again.endswith(text[text.index("<!-- tables: end") :])
 
 
 def test_readme_shows_the_recorded_rows():
-    rows = sweep.recorded(sweep.RESULTS)
-    assert sweep.with_tables(sweep.README.read_text(), tables.page(study.gather(rows))) == (
+    rows = recorded.read(sweep.RESULTS)
+    assert recorded.with_tables(sweep.README.read_text(), tables.page(study.gather(rows))) == (
         sweep.README.read_text()
     )
     for row in rows[1:]:

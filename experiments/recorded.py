@@ -1,0 +1,70 @@
+"""Rows of a study's `results.jsonl`: hits of single videos in them, intervals, and the README."""
+
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tempo.analysis import statistics
+
+NUM_RESAMPLES = 500
+_BEGIN, _END = "<!-- tables: begin -->\n", "<!-- tables: end -->"
+
+
+def read(results: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of the file; none if there is no file."""
+    if not results.is_file():
+        return []
+    return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+def pack(hits: np.ndarray) -> str:
+    """Booleans [N] as hexadecimal text, eight a byte."""
+    return np.packbits(hits).tobytes().hex()
+
+
+def unpack(text: str, num: int) -> np.ndarray:
+    """The booleans [N] that `pack` was given."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=num).astype(bool)
+
+
+def resampled(
+    labels: np.ndarray,
+    statistic: Callable[..., float],
+    *hits: np.ndarray,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> statistics.Estimate:
+    """A statistic of the hits of several networks, with its interval over seeds and videos.
+
+    Args:
+      labels: class of each video, [N]; every resample keeps the number of videos of each.
+      statistic: (videos [N], share of seeds that hit each drawn video [..., N] for each of `hits`)
+        -> a number.
+      *hits: bool [S,..., N] of each network; their seeds are drawn independently.
+      seed: of the resampling.
+      num_resamples: of the bootstrap.
+    """
+    num = len(labels)
+    value = statistic(np.arange(num), *(h.mean(axis=0) for h in hits))
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(num_resamples):
+        videos = statistics.grouped(labels, rng.uniform(size=num))
+        drawn = [h[rng.integers(0, len(h), len(h))].mean(axis=0)[..., videos] for h in hits]
+        values.append(statistic(videos, *drawn))
+    return statistics.Estimate(float(value), *statistics.interval(np.array(values)), num)
+
+
+def table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def with_tables(text: str, page: str) -> str:
+    """A text with `page` in place of what stands between its two marks."""
+    before, rest = text.split(_BEGIN)
+    return f"{before}{_BEGIN}\n{page}\n\n{_END}{rest.split(_END)[1]}"
