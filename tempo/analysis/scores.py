@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tempo import files
 from tempo.analysis import accuracy
 from tempo.errors import InputError, lookup, nearest
 
@@ -187,12 +188,14 @@ def load_all(workdir: str | os.PathLike) -> dict[str, Scores]:
 
 
 def check_comparable(first: Scores, second: Scores) -> None:
-    """Raises `InputError` unless both are of the same videos, in the same order.
+    """Raises `InputError` unless both are of the same videos, in the same order, with their labels.
 
-    What a file does not say (older ones name no split) is not compared.
+    What a file does not say (older ones name no split) is not compared. Another order is refused
+    and not mended: evaluations of one copy of a dataset have one order, so that of another one is a
+    sign that the file was made by something else.
     """
     where = f"{second.path!r} cannot be compared with {first.path!r}: "
-    for what in ("manifest_sha256", "split", "class_names"):
+    for what in ("manifest_sha256", "split", "class_names", "label_kind"):
         here, there = getattr(first, what), getattr(second, what)
         if here and there and here != there:
             raise InputError(
@@ -204,6 +207,34 @@ def check_comparable(first: Scores, second: Scores) -> None:
         if differing := set(first.ids) ^ set(second.ids):
             detail = f"{len(differing)} videos are in one only, such as {min(differing)!r}"
         raise InputError(f"{where}{detail}; evaluate both on the same split of the same dataset.")
+    if not np.array_equal(first.labels, second.labels):
+        detail = "their labels differ"
+        if first.labels.shape == second.labels.shape:
+            differ = (first.labels != second.labels).reshape(len(first), -1).any(axis=1)
+            example = first.ids[int(differ.argmax())]
+            detail = f"{differ.sum()} of {len(first)} labels differ, such as that of {example!r}"
+        raise InputError(f"{where}{detail}; evaluate both on the same copy of the dataset.")
+
+
+def save(found: Scores, path: str | os.PathLike) -> None:
+    """Writes a score file that `load` reads, in place of an older one."""
+    with files.replacing(os.fspath(path), "wb") as f:
+        np.savez(
+            f,
+            kind=found.kind,
+            id=np.asarray(found.ids),
+            label=found.labels,
+            class_names=np.asarray(found.class_names),
+            label_kind=found.label_kind,
+            label_groups=json.dumps(dict(found.label_groups)),
+            checkpoint_step=found.checkpoint_step,
+            protocol=found.protocol,
+            manifest_sha256=found.manifest_sha256,
+            dataset=found.dataset,
+            split=found.split,
+            facts=np.asarray([json.dumps(facts) if facts else "" for facts in found.facts]),
+            **found.arrays,
+        )
 
 
 def _read(path: str) -> dict[str, np.ndarray]:

@@ -44,6 +44,24 @@ class Line:
     num: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Paired:
+    """Two sets of hits on the same rows.
+
+    Attributes:
+      difference: first minus second, with its interval over pairs.
+      only_first: rows that are hits of the first only.
+      only_second: rows that are hits of the second only.
+      p: of the exact McNemar test, two-sided: how often the rows in which they differ would fall
+        this unevenly if either were as likely to be the hit; 1 if they differ in none.
+    """
+
+    difference: Estimate
+    only_first: int
+    only_second: int
+    p: float
+
+
 def resamples(num: int, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Iterator[np.ndarray]:
     """Bootstrap samples: each draws `num` of `num` rows, with repeats.
 
@@ -91,6 +109,16 @@ def mean(x: np.ndarray, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> Est
         return _undefined(0)
     again = resampled_means(x, seed=seed, num_resamples=num_resamples)
     return Estimate(float(x.mean()), *interval(again), len(x))
+
+
+def paired(first: np.ndarray, second: np.ndarray, *, seed: int) -> Paired:
+    """Compares hits, bool [N], of two on the same rows."""
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    differing = only_first + only_second
+    p = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    difference = mean(first.astype(np.float64) - second, seed=seed)
+    return Paired(difference, only_first, only_second, p)
 
 
 def ols(x: np.ndarray, y: np.ndarray) -> Line:

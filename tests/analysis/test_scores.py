@@ -1,5 +1,6 @@
 """Score files: what is read from them, and one clear line for every one that cannot be used."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -237,6 +238,8 @@ def test_all_scores_of_a_run(tmp_path):
         ({"class_names": np.array(["A", "Slide", "Spin"])}, r"class_names is 3 \(A, Slide, Spin"),
         ({"id": np.array(["a.mp4", "b.mp4", "c.mp4", "e.mp4"])}, "2 videos are in one only, such"),
         ({"id": COMMON["id"][::-1]}, "their videos stand in another order"),
+        ({"label": np.array([0, 1, 0, 1])}, "1 of 4 labels differ, such as that of 'd.mp4'"),
+        ({"label_kind": "joint"}, "label_kind is 'joint', not 'single'"),
     ],
 )
 def test_scores_of_other_videos_are_not_compared(tmp_path, changed, message):
@@ -245,3 +248,14 @@ def test_scores_of_other_videos_are_not_compared(tmp_path, changed, message):
     with pytest.raises(InputError, match=f"b.npz' cannot be compared .*{message}"):
         scores.check_comparable(first, second)
     scores.check_comparable(first, scores.load(written(tmp_path / "c.npz", "per_frame")))
+
+
+@pytest.mark.parametrize("kind", ["multi_view", "use_of_time"])
+def test_what_is_saved_is_what_was_read(tmp_path, kind):
+    first = scores.load(written(tmp_path / "x.npz", kind))
+    scores.save(first, tmp_path / "again" / "x.npz")
+    again = scores.load(tmp_path / "again" / "x.npz")
+    for field in dataclasses.fields(first):
+        here, there = getattr(first, field.name), getattr(again, field.name)
+        if field.name != "path":
+            np.testing.assert_equal(here, there)

@@ -126,3 +126,16 @@ def test_stratified_resample_keeps_the_size_of_every_group():
 def test_lists_of_different_length_are_refused():
     with pytest.raises(InputError, match=r"one length; got \(2,\) and \(3,\)"):
         statistics.ols([1, 2], [1, 2, 3])
+
+
+def test_paired_hits_are_tested_on_the_rows_in_which_they_differ():
+    first = np.array([1, 1, 1, 1, 1, 0, 0, 1], bool)
+    second = np.array([1, 1, 0, 0, 0, 1, 0, 0], bool)
+    found = statistics.paired(first, second, seed=0)
+    assert (found.only_first, found.only_second) == (4, 1)
+    assert found.p == pytest.approx(2 * (1 + 5) / 2**5)  # 4 or more of 5 coins, on either side
+    assert found.difference.value == 3 / 8
+    assert found.difference.low <= 0 < 3 / 8 < found.difference.high
+    assert statistics.paired(second, first, seed=0).p == found.p
+    same = statistics.paired(first, first, seed=0)
+    assert (same.p, same.difference.low, same.difference.high) == (1, 0, 0)

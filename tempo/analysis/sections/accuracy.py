@@ -1,7 +1,6 @@
 """Sections on accuracy: of all videos, of each class, and what is taken for what."""
 
 import numpy as np
-from scipy import stats
 
 from tempo.analysis import average_precision, compared, gain, page, statistics
 from tempo.analysis.compared import Compared
@@ -75,21 +74,18 @@ def _difference(own: Scores, base: Scores) -> tuple[dict[str, object], str]:
         numbers = {"metric": "mAP", **wording.estimate(found)}
         return numbers, f"mAP: {_points(found)}, resampled in pairs of the same videos."
     known = compared.is_known(own)
-    hits, others = own.correct()[known], base.correct()[known]
-    found = statistics.mean(hits.astype(float) - others, seed=SEED)
-    only, other_only = int(np.sum(hits & ~others)), int(np.sum(~hits & others))
-    differing = only + other_only
-    p = float(stats.binomtest(only, differing).pvalue) if differing else 1.0
+    found = statistics.paired(own.correct()[known], base.correct()[known], seed=SEED)
     numbers = {
         "metric": "top-1",
-        **wording.estimate(found),
-        "only_run_right": only,
-        "only_baseline_right": other_only,
-        "mcnemar_p": p,
+        **wording.estimate(found.difference),
+        "only_run_right": found.only_first,
+        "only_baseline_right": found.only_second,
+        "mcnemar_p": found.p,
     }
     return numbers, (
-        f"top-1: {_points(found)}, resampled in pairs of the same videos. {only} videos are right "
-        f"in the first only and {other_only} in the second only (exact McNemar test: p = {p:.2g})."
+        f"top-1: {_points(found.difference)}, resampled in pairs of the same videos. "
+        f"{found.only_first} videos are right in the first only and {found.only_second} in the "
+        f"second only (exact McNemar test: p = {found.p:.2g})."
     )
 
 
