@@ -10,6 +10,7 @@ from tempo.convert import rules
 from tempo.convert.source import Source
 from tempo.errors import InputError, check_keys, lookup
 from tempo.models import resnet, slowfast
+from tempo.models.blocks import BLOCKS
 
 DEPTH_NAMES = {
     ("basic", (2, 2, 2, 2)): "ResNet-18",
@@ -31,7 +32,7 @@ class Trunk:
     """A residual network, as its arrays show it.
 
     Attributes:
-      block: a name of `resnet.BLOCKS`.
+      block: a name of `blocks.BLOCKS`.
       depths: blocks per stage.
       width: channels of the stem.
       kernels_t: per stage, frames that each block's inflated convolution sees, the shortest
@@ -367,7 +368,7 @@ def _neck(shapes: Mapping[str, tuple[int, ...]], trunk: Trunk) -> dict[str, Any]
     neck: dict[str, Any] = {"name": "tpn"}
     if len(levels) > 2:
         neck["source"] = _LEVELS[len(levels)]
-    top = trunk.width * 8 * resnet.BLOCKS[trunk.block][-1].expansion
+    top = trunk.width * 8 * BLOCKS[trunk.block][-1].expansion
     groups = top // shapes[levels[0]][-2]
     if groups != 32:
         neck["groups"] = groups

@@ -1,10 +1,9 @@
 """ResNet over video: per frame (2-D), SlowOnly, or inflated by any pattern of temporal kernels.
 
-Sources: He et al., arXiv 1512.03385; stride on the 3x3 convolution as in torchvision; SlowOnly is
-the slow pathway of arXiv 1812.03982; inflation is that of arXiv 1705.07750.
+Sources: He et al., arXiv 1512.03385; SlowOnly is the slow pathway of arXiv 1812.03982; inflation is
+that of arXiv 1705.07750.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from jax import numpy as jnp
 from tempo.errors import InputError, lookup
 from tempo.layers import conv as conv_lib
 from tempo.layers import pooling, temporal
+from tempo.models import blocks
 
 R18, R34_50, R101 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3)
 _SLOWONLY = (1, 1, 3, 3)
@@ -41,88 +41,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Geometry by name: rows of `ResNet` fields, each of which can be overridden."""
 
-INFLATED = {
-    "3x1x1": {"basic": (True, False), "bottleneck": (True, False, False)},
-    "3x3x3": {"basic": (True, True), "bottleneck": (False, True, False)},
-}
-"""Which convolutions of a block carry its temporal kernel, by `inflate_style` and `block`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockConv:
-    """One convolution of a residual block; a norm follows it, and between two of them `act`.
-
-    Attributes:
-      side: extent along H and W, in elements; made by the block's `conv` if 1,
-        by its `conv_b` if more.
-      expansion: channels out, as a multiple of the block's `features`.
-      strided: it carries the block's spatial stride.
-    """
-
-    side: int
-    expansion: int = 1
-    strided: bool = False
-
-
-BLOCKS: dict[str, tuple[BlockConv, ...]] = {
-    "basic": (BlockConv(3, strided=True), BlockConv(3)),
-    "bottleneck": (BlockConv(1), BlockConv(3, strided=True), BlockConv(1, expansion=4)),
-}
-"""Convolutions of a block in order, by name; the block's output has the channels of the last."""
-
-
-class ResidualBlock(nn.Module):
-    """Convolutions with norms beside a shortcut: the identity, or a projection where shapes differ.
-
-    Attributes:
-      layout: a row of `BLOCKS`.
-      features: channels that the layout's expansions multiply.
-      stride: spatial stride of the block.
-      kernels_t: temporal extent of each convolution.
-      conv, norm: factories; `norm` has `train` bound.
-      conv_b: factory of the 3x3 convolutions.
-      act: activation function.
-      temporal: factory of the module on the input of conv1, or None.
-      temporal_shortcut: put it on the input of the projection shortcut too.
-      zero_init: start the last norm's scale at zero.
-    """
-
-    layout: Sequence[BlockConv]
-    features: int
-    stride: int
-    kernels_t: Sequence[int]
-    conv: Callable
-    norm: Callable
-    conv_b: Callable
-    act: Callable
-    temporal: Callable | None = None
-    temporal_shortcut: bool = False
-    zero_init: bool = False
-
-    @nn.compact
-    def __call__(self, x):
-        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,features x the layout's last expansion]`."""
-        shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
-        space = (1, self.stride, self.stride)
-        last = len(self.layout)
-        y = shifted
-        for i, (row, kernel_t) in enumerate(zip(self.layout, self.kernels_t, strict=True), start=1):
-            conv = self.conv if row.side == 1 else self.conv_b
-            y = conv(
-                self.features * row.expansion,
-                (kernel_t, row.side, row.side),
-                space if row.strided else (1, 1, 1),
-                name=f"conv{i}",
-            )(y)
-            scale = {"scale_init": nn.initializers.zeros} if self.zero_init and i == last else {}
-            y = self.norm(name=f"norm{i}", **scale)(y)
-            y = self.act(y) if i < last else y
-        if self.stride != 1 or x.shape[-1] != y.shape[-1]:
-            x = shifted if self.temporal_shortcut else x
-            x = self.conv(y.shape[-1], (1, 1, 1), space, name="conv_proj")(x)
-            x = self.norm(name="norm_proj")(x)
-        return self.act(y + x)
-
 
 class ResNet(nn.Module):
     """A residual network over clips that returns the features of its four stages.
@@ -131,12 +49,12 @@ class ResNet(nn.Module):
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
       remat: recompute each block's activations in the backward pass instead of keeping them.
-      block: a name of `BLOCKS`.
+      block: a name of `blocks.BLOCKS`.
       depths: blocks per stage.
       width: channels of the stem; stage i has `width * 2**i`, times the block's expansion.
       kernels_t: temporal extent of the inflated convolutions, per stage: one number, or a pattern
         repeated over the blocks of the stage.
-      inflate_style: which convolutions of a block are inflated, a name of `INFLATED`.
+      inflate_style: which convolutions of a block are inflated, a name of `blocks.INFLATED`.
       stem_kernel_t, stem_stride_t: temporal extent and stride of the 7x7 stem.
       pool1_stride_t: temporal stride of the 3x3 pool behind the stem (no extent in time).
       pool2_stride_t: extent and stride of a pool along time behind res2; 1 is none.
@@ -178,8 +96,8 @@ class ResNet(nn.Module):
     top = ("res5",)
 
     def __post_init__(self):
-        lookup(BLOCKS, self.block, "block (config.backbone.block)")
-        lookup(INFLATED, self.inflate_style, "inflate_style (config.backbone.inflate_style)")
+        lookup(blocks.BLOCKS, self.block, "block (config.backbone.block)")
+        lookup(blocks.INFLATED, self.inflate_style, "inflate_style (config.backbone.inflate_style)")
         lookup(temporal.TEMPORAL, self.temporal, "temporal module (config.backbone.temporal)")
         lookup(conv_lib.ACTIVATIONS, self.act, "activation (config.backbone.act)")
         for field in ("depths", "kernels_t"):
@@ -230,8 +148,8 @@ class ResNet(nn.Module):
         return features
 
     def _stage(self, x, stage: int, norm, act):
-        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        inflated = INFLATED[self.inflate_style][self.block]
+        block = nn.remat(blocks.ResidualBlock) if self.remat else blocks.ResidualBlock
+        inflated = blocks.INFLATED[self.inflate_style][self.block]
         module = temporal.TEMPORAL[self.temporal]
         if module is not None:
             module = functools.partial(module, shift_div=self.shift_div)
@@ -240,7 +158,7 @@ class ResNet(nn.Module):
         for i in range(self.depths[stage]):
             kernel_t = pattern[i % len(pattern)]
             x = block(
-                layout=BLOCKS[self.block],
+                layout=blocks.BLOCKS[self.block],
                 features=self.width * 2**stage,
                 stride=2 if stage > 0 and i == 0 else 1,
                 kernels_t=tuple(kernel_t if is_inflated else 1 for is_inflated in inflated),

@@ -11,7 +11,7 @@ from tempo import models, trees
 from tempo.layers import conv
 from tempo.layers.norm import BatchNorm
 from tempo.layers.temporal import TemporalShift
-from tempo.models import resnet
+from tempo.models import blocks
 from tests.models.nets import named_leaves
 
 TINY = {"depths": (2, 1, 1, 1), "width": 8}
@@ -138,8 +138,8 @@ def test_reversed_clip_and_kernels_reverse_the_features(random_variables, clip):
 
 @pytest.mark.parametrize(("block", "last"), [("basic", "norm2"), ("bottleneck", "norm3")])
 def test_zero_init_makes_a_block_an_identity(block, last):
-    layout = resnet.BLOCKS[block]
-    module = resnet.ResidualBlock(
+    layout = blocks.BLOCKS[block]
+    module = blocks.ResidualBlock(
         layout=layout,
         features=8 // layout[-1].expansion,
         stride=1,

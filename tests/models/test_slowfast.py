@@ -10,7 +10,7 @@ from flax import linen as nn
 
 import tempo
 from tempo import models, trees
-from tempo.models import resnet, size, slowfast
+from tempo.models import blocks, size, slowfast
 from tests.models.nets import apply_training
 
 TINY = {"variant": "slowfast_r50", "depths": (1, 1, 1, 1), "width": 8, "channel_ratio": 4}
@@ -194,7 +194,7 @@ def activations(**fields):
 
     def record(next_fun, args, kwargs, context):
         module = context.module
-        if isinstance(module, resnet.ResidualBlock | slowfast.Lateral):
+        if isinstance(module, blocks.ResidualBlock | slowfast.Lateral):
             names = [k for k, v in slowfast.conv_lib.ACTIVATIONS.items() if v is module.act]
             seen[module.path[1]] = names[0]
         return next_fun(*args, **kwargs)
