@@ -30,7 +30,7 @@ from typing import Any
 from tempo.errors import InputError
 from tempo.papers import arguments
 from tempo.papers.arguments import Argument, Option
-from tempo.papers.tpn_results import Row
+from tempo.papers.results import Row
 
 _AS_LIKE = ""
 

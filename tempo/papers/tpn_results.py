@@ -11,49 +11,9 @@ defines Head as the auxiliary head added to the baseline), and how many level fu
 one pyramid has.
 """
 
-import dataclasses
-from collections.abc import Mapping
+from tempo.papers.results import Row, Table
 
 _IMAGENET = "init=imagenet"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """One published number and the options of its run.
-
-    Attributes:
-      arg: argument of the recipe.
-      published: percent, by the key of `results.json`.
-      evaluator: of the recipe, whose row of `results.json` compares.
-      note: what else to know.
-    """
-
-    arg: str
-    published: Mapping[str, float]
-    evaluator: str = "multi_view"
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of the paper.
-
-    Attributes:
-      title: for people.
-      protocol: how its numbers were measured, in the paper's words.
-      metrics: columns, keys of `results.json`.
-      configs: recipes whose rows with this table's prefix belong here.
-      rivals: numbers of other work that the table quotes, in the order of `metrics`; None if it
-        gives none.
-    """
-
-    title: str
-    protocol: str
-    metrics: tuple[str, ...]
-    configs: tuple[str, ...]
-    rivals: Mapping[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
-
-
 _KINETICS = "10 clips x 3 crops of 256 px, mean of probabilities"
 _ZOO = "Kinetics: 10 clips, Something-Something: 2 clips, each x 3 crops of 256 px"
 _TWO = ("top1", "top5")
