@@ -1,0 +1,55 @@
+"""Slots of a network: a name of a table, or a mapping with the name and options of that row."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tempo.errors import InputError, nearest
+
+Slot = str | Mapping[str, Any]
+"""A row of a table: its name, or `{"name": ..., **options}`."""
+
+
+def name_of(slot: Slot) -> str:
+    """The name in a slot; `none` where a mapping has none."""
+    return slot if isinstance(slot, str) else slot.get("name", "none")
+
+
+def make(
+    slot: Slot, table: Mapping[str, Callable | None], what: str, **given: Any
+) -> Callable | None:
+    """The row that a slot names, with its options bound; None for a row that is None.
+
+    An option is a parameter of the row that has a default and is not given by the network.
+
+    Args:
+      slot: of a config.
+      table: rows by name: functions or module classes.
+      what: the kind of slot and where the user finds it, such as
+        `attention (config.backbone.attention)`.
+      **given: bound too, where the row has a parameter of that name; no options.
+
+    Raises:
+      InputError: an unknown name (with those there are) or option.
+    """
+    name = name_of(slot)
+    if name not in table:
+        raise InputError(f"Unknown {what} {name!r}. Choose from: {', '.join(table)}.")
+    row = table[name]
+    options = {} if isinstance(slot, str) else {k: v for k, v in slot.items() if k != "name"}
+    parameters = {} if row is None else inspect.signature(row).parameters
+    allowed = [
+        p.name
+        for p in parameters.values()
+        if p.default is not p.empty and p.name not in ("parent", "name", *given)
+    ]
+    for key in options:
+        if key not in allowed:
+            remedy = nearest(key, allowed) if allowed else " It has none."
+            raise InputError(f"{what} {name!r} has no option {key!r}.{remedy}")
+    if row is None:
+        return None
+    if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+        given = {k: v for k, v in given.items() if k in parameters}
+    return functools.partial(row, **given, **options)
