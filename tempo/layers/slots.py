@@ -1,11 +1,12 @@
 """Slots of a network: a name of a table, or a mapping with the name and options of that row."""
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from tempo.errors import InputError, nearest
+from tempo.errors import InputError
 
 Slot = str | Mapping[str, Any]
 """A row of a table: its name, or `{"name": ..., **options}`."""
@@ -35,7 +36,7 @@ def make(
     """
     name = name_of(slot)
     if name not in table:
-        raise InputError(f"Unknown {what} {name!r}. Choose from: {', '.join(table)}.")
+        raise InputError(f"Unknown {what} {name!r}.{_near(name, table)}")
     row = table[name]
     options = {} if isinstance(slot, str) else {k: v for k, v in slot.items() if k != "name"}
     parameters = {} if row is None else inspect.signature(row).parameters
@@ -46,10 +47,17 @@ def make(
     ]
     for key in options:
         if key not in allowed:
-            remedy = nearest(key, allowed) if allowed else " It has none."
-            raise InputError(f"{what} {name!r} has no option {key!r}.{remedy}")
+            raise InputError(f"{what} {name!r} has no option {key!r}.{_near(key, allowed)}")
     if row is None:
         return None
     if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         given = {k: v for k, v in given.items() if k in parameters}
     return functools.partial(row, **given, **options)
+
+
+def _near(name: str, choices: Collection[str]) -> str:
+    """The end of a message: what is near, and all there is."""
+    if not choices:
+        return " There are none."
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f"{f' Did you mean {near[0]!r}?' if near else ''} There are: {', '.join(choices)}."
