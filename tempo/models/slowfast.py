@@ -13,6 +13,7 @@ from jax import numpy as jnp
 
 from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import conv as conv_lib
+from tempo.layers.slots import Slot
 from tempo.models.resnet import R34_50, R101, ResNet
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -32,6 +33,24 @@ SLOW_INDEX: dict[str, Callable[[int, int], Sequence[int]]] = {
 `stride` takes every alpha-th one (the paper, mmaction2); `linspace` spreads them from the first to
 the last and rounds down (PySlowFast and PyTorchVideo).
 """
+
+SHARED = (
+    "depths",
+    "act",
+    "temporal",
+    "shift_div",
+    "shift_shortcut",
+    "shift_every",
+    "conv_b",
+    "downsample",
+    "pool_stem",
+    "attention",
+    "zero_init",
+)
+"""Fields of `ResNet` that `SlowFast` gives to both paths."""
+
+SLOW_ALONE = ("nonlocal_blocks", "nonlocal_mode", "nonlocal_pool")
+"""Fields of `ResNet` that `SlowFast` gives to the slow path."""
 
 
 class SlowFast(nn.Module):
@@ -60,7 +79,9 @@ class SlowFast(nn.Module):
         and none where there is not.
       slow_kernels_t, fast_kernels_t: `kernels_t` of each path's `ResNet`.
       slow_stem_kernel_t, fast_stem_kernel_t: temporal extent of their stems.
-      act, temporal, zero_init: of both paths, as of `ResNet`. Zero is how the public code starts.
+      act, temporal, shift_div, shift_shortcut, shift_every, conv_b, downsample, pool_stem, attention,
+        zero_init: of both paths, as of `ResNet`. Zero is how the public code starts.
+      nonlocal_blocks, nonlocal_mode, nonlocal_pool: of the slow path, as in the public code.
       slow, fast: further fields of the `ResNet` of one path; they win over all of the above.
     """
 
@@ -82,7 +103,17 @@ class SlowFast(nn.Module):
     slow_stem_kernel_t: int = 1
     fast_stem_kernel_t: int = 5
     act: str = "relu"
-    temporal: str = "none"
+    temporal: Slot = "none"
+    shift_div: int = 8
+    shift_shortcut: bool = False
+    shift_every: int = 1
+    conv_b: Slot = "plain"
+    downsample: str = "strided"
+    pool_stem: bool = False
+    attention: Slot = "none"
+    nonlocal_blocks: Sequence[Sequence[int]] = ((), (), (), ())
+    nonlocal_mode: str = "dot_product"
+    nonlocal_pool: str = "input"
     zero_init: bool = True
     slow: Mapping[str, Any] = nn.FrozenDict()
     fast: Mapping[str, Any] = nn.FrozenDict()
@@ -107,10 +138,12 @@ class SlowFast(nn.Module):
             raise InputError(
                 f"backbone.fusion_kernel={self.fusion_kernel} must be odd, such as 5 or 7."
             )
-        for path in ("slow", "fast"):
-            # Made to be refused here, with the model, if its fields are wrong.
-            self._pathway(path, parent=None)
+        self.pathways()  # made to be refused here, with the model, if their fields are wrong
         super().__post_init__()
+
+    def pathways(self) -> dict[str, ResNet]:
+        """`slow` and `fast`, each with all its fields; not to be run."""
+        return {path: self._pathway(path, parent=None) for path in ("slow", "fast")}
 
     def frames(self, num_frames: int) -> tuple[Sequence[int], Sequence[int]]:
         """Frames of a clip of `num_frames` that the slow and the fast path see, in order.
@@ -155,6 +188,7 @@ class SlowFast(nn.Module):
                 "width": self.width,
                 "kernels_t": self.slow_kernels_t,
                 "stem_kernel_t": self.slow_stem_kernel_t,
+                **{name: getattr(self, name) for name in SLOW_ALONE},
                 **self.slow,
             },
             "fast": {
@@ -164,13 +198,7 @@ class SlowFast(nn.Module):
                 **self.fast,
             },
         }
-        fields = {
-            "depths": self.depths,
-            "act": self.act,
-            "temporal": self.temporal,
-            "zero_init": self.zero_init,
-            **own[path],
-        }
+        fields = {**{name: getattr(self, name) for name in SHARED}, **own[path]}
         resnet = functools.partial(ResNet, self.conv, self.norm, self.dtype, self.remat)
         check_keys(f"backbone.{path}", fields, resnet)
         return resnet(**fields, name=path, **kwargs)
