@@ -36,6 +36,7 @@ ALLOWED = {
     "recipe": {
         "errors", "types", "evaluators", "models", "optim", "protocols", "sharding", "task",
     },
+    "stages": {"errors"},
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "experiment": {
         "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
@@ -59,12 +60,19 @@ ALLOWED = {
         "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "task",
         "watchdog",
     },
+    "staged": {
+        "errors", "files", "trees", "checkpoint", "experiment", "init_from", "progress", "recipe",
+        "sharding", "stages", "train",
+    },
     "prediction": {
         "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "task",
     },
     "predict": {"errors", "analysis", "prediction"},
-    "main": {"errors", "models", "train", "evaluate", "explain", "recipe"},
+    "main": {
+        "errors", "models", "train", "evaluate", "explain", "recipe", "staged", "stages",
+    },
     "prepare": {"errors", "types", "data"},
+    "ensemble": {"version", "errors", "files", "analysis"},
     "report": {"version", "errors", "files", "analysis", "checkpoint"},
     "__init__": {"version"},
 }  # fmt: skip
@@ -77,7 +85,10 @@ OWNERS = {
     "simplejpeg": ["data/"],
     "grain": ["data/"],
     "tensorflow_datasets": ["data/"],
-    "ml_collections": ["main.py", "train.py", "evaluate.py", "experiment.py", "recipe.py"],
+    "ml_collections": [
+        "main.py", "train.py", "evaluate.py", "experiment.py", "recipe.py", "staged.py",
+        "stages.py",
+    ],
     "tensorboard": ["metric_writer.py"],
     "matplotlib": ["analysis/figures/"],
     "sklearn": ["analysis/embedding.py"],

@@ -120,6 +120,11 @@ class Scores:
         return found & np.isfinite(self.arrays["probs"])
 
 
+def evaluator(path: str) -> str:
+    """Name of the evaluator that writes a score file."""
+    return os.path.basename(path).removesuffix(".npz")
+
+
 def load(path: str | os.PathLike, kind: str = "") -> Scores:
     """Reads a score file.
 
@@ -149,7 +154,7 @@ def load(path: str | os.PathLike, kind: str = "") -> Scores:
     groups = _json(path, str(said.get("label_groups", "") or "{}"), "label_groups")
     scores = Scores(
         path=path,
-        name=os.path.basename(path).removesuffix(".npz"),
+        name=evaluator(path),
         kind=found,
         ids=tuple(map(str, said["id"])),
         labels=labels,

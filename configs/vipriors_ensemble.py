@@ -1,0 +1,67 @@
+"""Ensembles of the DeepBlue team in the VIPriors action challenge (arXiv 2007.08180, table 4).
+
+    python -m tempo.ensemble --config configs/vipriors_ensemble.py:ens3 \
+        --scores runs/*/scores/tta*.npz --out ens3.json
+
+Three networks of `configs/vipriors.py`, trained with `tta=on`, make the members' score files:
+`t2.sf50.rgb`, `t2.sf50.diff` and `t2.tsm50.shift`. `tta07.npz` is entry 7 of table 3: the mean,
+before softmax, over 10 random clips; files of other names are left out. What follows the colon is
+the ensemble, `ens1` to `ens4` (`ens3`, the best one, if none is named), and after a comma how "*k"
+in its name is read:
+
+* `star=weight` (default): the entry's logits count k times.
+* `star=repeat`: k repetitions of the entry, each with 10 random clips of its own, count once each.
+  The score is the same on average and less noisy. Members `tta01`, `tta01_r2`, `tta01_r3`, ... are
+  the same evaluator with other seeds.
+
+The report has no such word as "weight": it prints names ("center*2"), and which entries belong to
+them is derived from those (`tempo/papers/vipriors_results.py`). The factors cannot be numbers of
+entries, for the first ensemble has two center entries without one.
+
+Expected, theirs, on the challenge's test set: 84.5, 86.3, 87.6 and 85.8 % top-1, with 75.6 % for
+the best single entry. tempo has not run them.
+"""
+
+import ml_collections
+
+from tempo.papers import arguments
+from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES
+
+OPTIONS = {"star": arguments.Option(default="weight", choices=("weight", "repeat"))}
+_ROWS = {
+    ("slowfast", "rgb"): "t2.sf50.rgb",
+    ("slowfast", "diff"): "t2.sf50.diff",
+    ("tsm", "rgb"): "t2.tsm50.shift",
+}
+"""Model and input of an entry -> row of `configs/vipriors.py` that it is of."""
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    chosen = arguments.parse(arg, OPTIONS, dict.fromkeys(ENSEMBLES, ""))
+    name = chosen.row or "ens3"
+    ensemble, repeated = ENSEMBLES[name], chosen.values["star"] == "repeat"
+    config = ml_collections.ConfigDict()
+    config.name = f"{name}_repeat" if repeated else name
+    config.average = "logits"
+    config.calibrate = "none"
+    config.published = {"top1": ensemble.published}
+    config.members = {}
+    for number in ensemble.ids:
+        star = ensemble.stars[number]
+        config.members[f"tta{number:02d}"] = _member(number, weight=1.0 if repeated else star)
+        for repetition in range(2, star + 1) if repeated else ():
+            config.members[f"tta{number:02d}_r{repetition}"] = _member(number, repetition)
+    return config
+
+
+def _member(number: int, repetition: int = 1, weight: float = 1.0) -> dict[str, float | str]:
+    """Fields of `tempo.analysis.members.Member`."""
+    entry = ENTRIES[number]
+    row = _ROWS[entry.model, entry.input]
+    note = f"{entry.model} {entry.input}, interval {entry.interval}, {entry.crop}, {entry.order}"
+    return {
+        "weight": float(weight),
+        "note": note + ", flipped" * entry.is_flipped,
+        "command": f"python -m tempo.main --mode eval --config configs/vipriors.py:{row},tta=on "
+        "--checkpoint DIR --workdir DIR --evaluators {names}",
+    }
