@@ -19,7 +19,8 @@ from tempo.models import size
 from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
-# fast, never the numbers. Sections as a whole, then single keys.
+# fast, never the numbers. Sections as a whole, then single keys. Evaluators during training do
+# change the numbers of a run that ends once a metric is reached (`loop.stop_at`).
 FREE_SECTIONS = ("eval/", "mesh/")
 FREE_KEYS = (
     "data/dir",
@@ -87,14 +88,9 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     r = recipe.from_config(tree)
+    tree.pop("stages", None)  # no run has any
     mesh = sharding.make_mesh(**r.mesh)
-    specs.lookup(r.data.name)
-    ops = host_ops.create(r.input.host_ops, r.input.size_px)
-    device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
-    sampling.check(r.clip, device_ops.extra_frames(r.input.device_ops))
-    # Built and traced here too, so that what does not fit is found before the data are made.
-    models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
-    _check_mirroring(r, ops, r.data.name)
+    ops = check(r)
     records = embedded.open_or_make(r.data.dir, r.data.generate)
     _check_mirroring(r, ops, records.dataset)
     _check_labels(r.data, records)
@@ -106,6 +102,25 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
         model=models.create(records.num_classes, **r.model),
         task=tasks.create(records.label_kind, records.num_classes, records.label_groups, **r.loss),
     )
+
+
+def check(r: recipe.Recipe) -> Sequence[Any]:
+    """What can be known before the data are there: that ops, clips and model fit together.
+
+    Returns:
+      The host ops.
+
+    Raises:
+      InputError: they do not.
+    """
+    specs.lookup(r.data.name)
+    ops = host_ops.create(r.input.host_ops, r.input.size_px)
+    device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
+    sampling.check(r.clip, device_ops.extra_frames(r.input.device_ops))
+    # Built and traced here too, so that what does not fit is found before the data are made.
+    models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
+    _check_mirroring(r, ops, r.data.name)
+    return ops
 
 
 def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
@@ -137,13 +152,17 @@ def _check_mirroring(r: recipe.Recipe, ops: Sequence[Any], dataset: str) -> None
     """
     if specs.lookup(dataset).is_mirror_safe:
         return
-    places = [f"config.eval.{name}.crop" for name, e in r.eval.items() if any(e.view.mirrored)]
+    places = [
+        f"config.eval.{name}.{'is_flipped' if e.view.is_flipped else 'crop'}"
+        for name, e in r.eval.items()
+        if any(e.view.mirrored)
+    ]
     if any(isinstance(op, host_ops.Flip) for op in ops):
         places.append("config.input.host_ops")
     if places:
         raise InputError(
             f"{' and '.join(places)} would mirror videos, but a mirrored video of {dataset} "
-            "can belong to another class; leave out `flip` and the `ten` crop."
+            "can belong to another class; leave out `flip`, `is_flipped` and the `ten` crop."
         )
 
 
@@ -156,15 +175,17 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
     path = os.path.join(workdir, "config.json")
     if checkpoint.exists(workdir) and os.path.exists(path):
         # What a config does not say is as its default; JSON has lists where configs have tuples.
-        old, new = (
-            _flatten(json.loads(json.dumps({**recipe.SCALARS, **tree})))
+        trees = [
+            json.loads(json.dumps({**recipe.SCALARS, **tree}))
             for tree in (files.read_json(path), config)
-        )
+        ]
+        old, new = map(_flatten, trees)
+        deciding = tuple(prefix for tree in trees for prefix in _deciding(tree))
         changed = sorted(
             key
             for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and not key.startswith(FREE_SECTIONS)
+            and (not key.startswith(FREE_SECTIONS) or key.startswith(deciding))
             and key not in FREE_KEYS
         )
         if changed:
@@ -176,6 +197,14 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
             )
     if sharding.is_lead_process():
         files.write_json(path, config)
+
+
+def _deciding(tree: Mapping[str, Any]) -> list[str]:
+    """Flat names' beginnings of the evaluators that may end a run before its last epoch."""
+    if not tree.get("loop", {}).get("stop_at"):
+        return []
+    evaluators = tree.get("eval", {}).items()
+    return [f"eval/{name}/" for name, own in evaluators if own.get("every_epochs")]
 
 
 def num_steps(experiment: Experiment) -> tuple[int, int]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tempo.data import device_ops, flow_sampling, pipeline, sampling, specs
+from tempo.data import device_ops, flow_sampling, pipeline, sampling, specs, view_draws
 from tempo.errors import InputError
-from tempo.evaluators import multi_view
+from tempo.evaluators import multi_view, scoring
 from tempo.recipe import EvalSettings, Recipe
 from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
@@ -19,12 +19,14 @@ NUM_DRAWS = 4
 _LABEL = 10  # columns before a time line
 _LINE = 60  # columns of a time line
 _MAX_NUMBERS = 16  # a longer list of frames is cut in the middle
+_ID = "imagined"  # of the video, for draws
 _CROPS = {
     "center": "the centre",
     "three": "left, right and centre (top, bottom and centre of an upright video)",
     "five": "four corners and the centre",
     "ten": "four corners and the centre, and their mirror images",
     "full": "the whole frame",
+    "random": "one at random for each clip",
 }
 
 
@@ -172,7 +174,18 @@ def _evaluation(
     what = "" if kind.name == multi_view.MultiView.name else f"{kind.name}, "
     yield f"{name}: {what}{kind.views(view)} of split {settings.split!r}, {when}"
     size = "" if view.crop == "full" else f", {view.size_px} px"
-    yield f"crops: {_CROPS[view.crop]}{size}, of frames resized to {view.short_side_px} px"
+    yield (
+        f"crops: {_CROPS[view.crop]}{size}, of frames resized to {view.short_side_px} px"
+        f"{scoring.how_shown(view)}"
+    )
+    clip, given = view.clip_of(clip), clip
+    if flow is not None:
+        flow_sampling.check(clip)
+    if clip != given:
+        tested = dataclasses.replace(clip, train_strides=(), reverse_prob=0.0)
+        yield _clip_line(tested, video, extra)
+    if view.is_random:
+        yield f"drawn as for a video of the name {_ID!r}; every video has its own draws"
     yield _axis(video)
     for label, own in kind.clips(clip, video.timestamps).items():
         yield from _views(video, own, flow, extra, view, label)
@@ -187,7 +200,8 @@ def _views(
     label: str,
 ) -> Iterator[str]:
     """The clips of an evaluation, and what they cover together; `label` stands before them all."""
-    about = view.num_clips, view.clip_starts, video.timestamps, extra
+    shares = view_draws.draw(view, _ID).starts
+    about = view.num_clips, view.clip_starts, video.timestamps, extra, shares
     if flow is None:
         clips, fields = sampling.eval_indices(video.num_frames, clip, *about), None
     else:

@@ -26,9 +26,10 @@ where a group's is not known."""
 CLIP_SAMPLINGS = ("dense", "segments", "uniform")
 SHORT_POLICIES = ("hold_last", "loop")
 ORDERS = ("normal", "reverse", "concat")
-CLIP_STARTS = ("linspace", "ticks")
+CLIP_STARTS = ("linspace", "ticks", "random")
 STRIDE_RULES = ("center", "gap")
-CROPS = ("center", "three", "five", "ten", "full")
+CROPS = ("center", "three", "five", "ten", "full", "random")
+MAX_SEED = 2**32 - 1
 AVERAGES = ("probs", "logits")
 
 
@@ -152,14 +153,20 @@ class ViewSpec:
 
     Attributes:
       num_clips: clips along time.
-      clip_starts: rule for their starts: `linspace` (first to last possible, mmaction2) or
-        `ticks` (centres of equal intervals, the TPN release). One clip is centred by both.
+      clip_starts: rule for their starts: `linspace` (first to last possible, mmaction2), `ticks`
+        (centres of equal intervals, the TPN release) or `random` (anywhere, each on its own). One
+        clip is centred by the first two.
       crop: `center` (1), `three` (left, right, centre; top, bottom, centre if portrait), `five`
-        (four corners and centre), `ten` (those and their mirror images) or `full` (no crop: the
-        resized frame).
+        (four corners and centre), `ten` (those and their mirror images), `full` (no crop: the
+        resized frame) or `random` (1, for each clip at a place of its own).
       short_side_px: frames are first resized to this short side, keeping their aspect ratio.
       size_px: side of the square crop.
       average: `probs` averages softmax probabilities over the views, `logits` averages before it.
+      is_flipped: whether every view is shown as its mirror image.
+      stride: of dense clips, in place of `ClipSpec.stride`; 0 keeps that.
+      order: a row of `ORDERS`, in place of `ClipSpec.order`; "" keeps that.
+      seed: of what is random. A clip's draws depend on it, the id of the video and the number of
+        the clip alone.
     """
 
     num_clips: int = 1
@@ -168,22 +175,52 @@ class ViewSpec:
     short_side_px: int = 256
     size_px: int = 224
     average: str = "probs"
+    is_flipped: bool = False
+    stride: int = 0
+    order: str = ""
+    seed: int = 0
 
     def __post_init__(self):
         _check_positive("num_clips", self.num_clips)
         _check("clip_starts", self.clip_starts, CLIP_STARTS)
         _check("crop", self.crop, CROPS)
         _check("average", self.average, AVERAGES)
+        _check("is_flipped", self.is_flipped, (False, True))
+        if self.stride < 0:
+            raise InputError(f"stride must be 0 (as the clip has it) or more; got {self.stride}.")
+        if self.order:
+            _check("order", self.order, ORDERS)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"seed must be 0 to 2**32 - 1; got {self.seed}.")
         if self.crop != "full" and self.size_px > self.short_side_px:
             raise InputError(
                 f"A crop of size_px={self.size_px} does not fit frames resized to "
                 f"short_side_px={self.short_side_px}; lower one or raise the other."
             )
 
+    def clip_of(self, clip: ClipSpec) -> ClipSpec:
+        """Which frames make a clip of these views: `clip`, at their stride and in their order.
+
+        Raises:
+          InputError: a stride for clips that have none.
+        """
+        if self.stride and clip.sampling != "dense":
+            raise InputError(
+                f"Views at stride={self.stride} are of dense clips; sampling={clip.sampling!r} has "
+                "no stride, leave it out (0)."
+            )
+        stride, order = self.stride or clip.stride, self.order or clip.order
+        return dataclasses.replace(clip, stride=stride, order=order)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether anything of the views is drawn."""
+        return "random" in (self.clip_starts, self.crop)
+
     @property
     def num_crops(self) -> int:
         """Crops per clip."""
-        return {"center": 1, "three": 3, "five": 5, "ten": 10, "full": 1}[self.crop]
+        return {"three": 3, "five": 5, "ten": 10}.get(self.crop, 1)
 
     @property
     def num_views(self) -> int:
@@ -193,5 +230,5 @@ class ViewSpec:
     @property
     def mirrored(self) -> tuple[bool, ...]:
         """Which of the V views are mirror images."""
-        crops = tuple(self.crop == "ten" and i >= 5 for i in range(self.num_crops))
-        return crops * self.num_clips
+        of_ten = (self.crop == "ten" and i >= 5 for i in range(self.num_crops))
+        return tuple(mirrored != self.is_flipped for mirrored in of_ten) * self.num_clips

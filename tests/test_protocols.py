@@ -18,7 +18,7 @@ NUM_VIEWS = {
 }
 
 
-@pytest.mark.parametrize("name", protocols.VIEW_SETS)
+@pytest.mark.parametrize("name", NUM_VIEWS)
 def test_every_set_has_its_published_number_of_views_and_averages_probabilities(name):
     view = protocols.view_spec(name)
     assert view.num_views == NUM_VIEWS[name]
@@ -51,6 +51,34 @@ def test_two_clips_of_segments_lie_where_each_public_code_puts_them():
     np.testing.assert_array_equal(
         clips("full_2clip_linspace"), [np.arange(10, 160, 20), np.arange(0, 160, 20)]
     )
+
+
+# Table 3 of the VIPriors system (arXiv 2007.08180), entries 1 to 22: interval, crop, flip, order.
+VIPRIORS = """
+1 c 0 n|1 c 0 n|1 c 1 n|1 c 1 n|1 r 0 n|1 c 0 c|1 c 0 r|1 c 0 c|1 c 0 r|1 c 0 n|2 c 0 n|
+1 r 0 n|1 c 1 n|1 c 0 r|2 c 0 n|2 c 0 n|2 c 1 n|2 c 1 n|2 r 0 n|2 c 0 c|2 c 0 r|2 c 0 c
+"""
+
+
+def test_the_entries_of_vipriors_are_those_of_its_table():
+    entries = [name for name in protocols.VIEW_SETS if name.startswith("vipriors_")]
+    assert entries == [f"vipriors_{i}" for i in range(1, 23)]
+    orders = {"n": "normal", "r": "reverse", "c": "concat"}
+    for i, row in enumerate(VIPRIORS.replace("\n", "").split("|"), 1):
+        stride, crop, flip, order = row.split()
+        assert protocols.view_spec(f"vipriors_{i}") == ViewSpec(
+            num_clips=10,
+            clip_starts="random",
+            crop={"c": "center", "r": "random"}[crop],
+            short_side_px=128,
+            size_px=112,
+            average="logits",
+            is_flipped=flip == "1",
+            stride=int(stride),
+            order=orders[order],
+            seed=i,
+        )
+    assert set(protocols.VIEW_SETS) == {*NUM_VIEWS, *entries}
 
 
 def test_fields_win_over_the_set_and_no_set_is_the_defaults():

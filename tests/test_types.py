@@ -17,6 +17,18 @@ def test_views_are_clips_times_crops(crop, views):
     )
 
 
+def test_mirrored_views_of_mirror_images_are_plain():
+    assert ViewSpec(num_clips=2, is_flipped=True).mirrored == (True, True)
+    assert ViewSpec(crop="ten", is_flipped=True).mirrored == (True,) * 5 + (False,) * 5
+
+
+def test_views_have_a_stride_and_an_order_of_their_own():
+    clip = ClipSpec(num_frames=8, stride=4, order="reverse", short="loop")
+    assert ViewSpec().clip_of(clip) == clip
+    found = ViewSpec(stride=2, order="concat").clip_of(clip)
+    assert found == ClipSpec(num_frames=8, stride=2, order="concat", short="loop")
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -34,8 +46,17 @@ def test_views_are_clips_times_crops(crop, views):
         (lambda: FlowSpec(interval=-1), "interval must be at least 0; got -1"),
         (lambda: FlowSpec(train_intervals=(5, 1)), r"such as \(1, 10\); got \(5, 1\)"),
         (lambda: FlowSpec(stride_rule="centre"), "one of center, gap; got 'centre'"),
-        (lambda: ViewSpec(crop="four"), "center, three, five, ten, full; got 'four'"),
+        (lambda: ViewSpec(crop="four"), "ten, full, random; got 'four'"),
         (lambda: ViewSpec(size_px=300), "size_px=300 does not fit"),
+        (lambda: ViewSpec(clip_starts="anywhere"), "linspace, ticks, random; got 'anywhere'"),
+        (lambda: ViewSpec(is_flipped="yes"), "one of False, True; got 'yes'"),
+        (lambda: ViewSpec(stride=-1), "stride must be 0 .* got -1"),
+        (lambda: ViewSpec(order="both"), "normal, reverse, concat; got 'both'"),
+        (lambda: ViewSpec(seed=2**32), "seed must be 0 to"),
+        (
+            lambda: ViewSpec(stride=2).clip_of(ClipSpec(num_frames=8, sampling="segments")),
+            "stride=2 are of dense clips; sampling='segments' has no stride",
+        ),
     ],
 )
 def test_values_out_of_range_are_named(make, message):

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tempo.data import flow_sampling, sampling, stages
+from tempo.data import flow_sampling, sampling, stages, view_draws
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.augment import geometry
 from tempo.data.augment.views import Views
@@ -306,7 +306,9 @@ class EvalBatch(BatchMaker):
 
     def _views(self, row: int) -> dict[str, Views]:
         view, record = self._view, self._split[row]
-        about = view.num_clips, view.clip_starts, _times(record, self._clip), self._extra_frames
+        draws = view_draws.draw(view, self._split.ids[row])
+        times = _times(record, self._clip)
+        about = view.num_clips, view.clip_starts, times, self._extra_frames, draws.starts
         # Clips overlap: each frame is decoded, resized and cropped once.
         places = {}
         if self._flow is None:
@@ -324,7 +326,7 @@ class EvalBatch(BatchMaker):
             streams = {"video": record.decode(frames), "flow": record.decode_flow(numbers)}
             with stages.stage(stages.RESIZE):
                 streams = _one_size(streams)
-        return host_ops_lib.view_streams(streams, places, view)
+        return host_ops_lib.view_streams(streams, places, view, draws)
 
 
 def mirrored_labels(labels: np.ndarray, mirror: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tempo.data import host_ops
+from tempo.data import host_ops, view_draws
 from tempo.data.augment import geometry
 from tempo.data.video import browse
 from tempo.types import ViewSpec
@@ -19,7 +19,10 @@ Clip = tuple[int, np.ndarray, np.ndarray]
 
 
 def views(
-    video: browse.Video, clips: np.ndarray, view: ViewSpec
+    video: browse.Video,
+    clips: np.ndarray,
+    view: ViewSpec,
+    draws: view_draws.Draws | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(row of `clips`, its crops uint8 [num_crops,T,h,w,3]), in the order in which they end.
 
@@ -29,6 +32,7 @@ def views(
       video: the file.
       clips: frame numbers of each clip, [n,T].
       view: says how frames are resized and cropped.
+      draws: of each clip, needed for `random` crops.
 
     Raises:
       RefusedVideoError: a frame could not be decoded.
@@ -38,7 +42,8 @@ def views(
         for number, picture in browse.frames(video, np.unique(clips))
     )
     for row, frames, places in clips_of(pictures, clips):
-        cut = host_ops.view_streams({"video": frames}, {"video": places[None, :, None]}, view)
+        own = None if draws is None else view_draws.Draws(*(part[row : row + 1] for part in draws))
+        cut = host_ops.view_streams({"video": frames}, {"video": places[None, :, None]}, view, own)
         crops = np.empty(cut["video"].shape, np.uint8)
         cut["video"].copy_to(crops)
         yield row, crops

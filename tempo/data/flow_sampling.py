@@ -61,19 +61,21 @@ def eval_indices(
     clip_starts: str = "linspace",
     timestamps: np.ndarray | None = None,
     extra_frames: int = 0,
+    shares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The clips of an evaluation and their flow: frames [num_clips,T+E], fields [num_clips,S,L].
 
-    Single frames are spread by `clip_starts` over those around which a snippet fits.
+    Single frames are spread by `clip_starts` over those around which a snippet fits. For all else
+    see `sampling.eval_indices`.
     """
     if clip.num_frames + extra_frames == 1:
         first, count = _middles(num_frames, flow)
         # The rules take their stride for the length of a clip; a single frame has none.
-        single = dataclasses.replace(clip, stride=1)
-        starts = sampling.dense_starts(count, single, num_clips, clip_starts)
-        frames = first + starts[:, None]
+        single = dataclasses.replace(clip, stride=1, sampling="dense", fps=0.0)
+        about = num_clips, clip_starts, None, 0, shares
+        frames = first + sampling.eval_indices(count, single, *about)
     else:
-        about = num_clips, clip_starts, timestamps, extra_frames
+        about = num_clips, clip_starts, timestamps, extra_frames, shares
         frames = sampling.eval_indices(num_frames, clip, *about)
     fields = [flow_indices(num_frames - 1, _middle(f, clip), flow, flow.interval) for f in frames]
     return frames, np.stack(fields)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tempo.data import ops as ops_lib
-from tempo.data import stages
+from tempo.data import stages, view_draws
 from tempo.data.augment import crops, geometry, views
 from tempo.errors import InputError
 from tempo.types import ViewSpec
@@ -148,7 +148,10 @@ def _apply(op: Any, streams: Streams, rng: np.random.Generator) -> tuple[Streams
 
 
 def view_streams(
-    streams: Streams, places: Mapping[str, np.ndarray], view: ViewSpec
+    streams: Streams,
+    places: Mapping[str, np.ndarray],
+    view: ViewSpec,
+    draws: view_draws.Draws | None = None,
 ) -> dict[str, views.Views]:
     """The views of an evaluation, of all streams of a video, cut when they are copied.
 
@@ -156,6 +159,7 @@ def view_streams(
       streams: all of one height and width.
       places: which frame of its stream stands where in every clip; see `views.Views`.
       view: which crops.
+      draws: of the video, needed for `random` crops.
     """
     return {
         name: views.Views(
@@ -165,6 +169,8 @@ def view_streams(
             short_side_px=view.short_side_px,
             size_px=view.size_px,
             flip=FLIPS[name],
+            is_flipped=view.is_flipped,
+            shares=None if draws is None else draws.corners,
         )
         for name, frames in streams.items()
     }

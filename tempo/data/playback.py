@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from tempo.data import sampling
+from tempo.data import sampling, view_draws
 from tempo.errors import InputError
 from tempo.types import ClipSpec, ViewSpec
 
@@ -39,6 +39,7 @@ def view_indices(
     timestamps: np.ndarray,
     extra_frames: int = 0,
     stride_scale: float = 1.0,
+    shares: np.ndarray | None = None,
 ) -> np.ndarray:
     """The clips of an evaluation, int64 [num_clips,T+E]; `sampling.eval_indices` at a scale of 1.
 
@@ -51,14 +52,20 @@ def view_indices(
       timestamps: [N] seconds of the frames.
       extra_frames: E, frames beyond the T.
       stride_scale: s, see above.
+      shares: `view_draws.Draws.starts`, needed for `random` starts.
     """
+    clip = view.clip_of(clip)
     views = view.num_clips, view.clip_starts
     if clip.sampling != "dense":
-        return sampling.eval_indices(num_frames, clip, *views, timestamps, extra_frames)
+        return sampling.eval_indices(num_frames, clip, *views, timestamps, extra_frames, shares)
     shown = sampling.source(num_frames, clip, timestamps)
     steps = _steps(clip, extra_frames, stride_scale)
-    starts = sampling.dense_starts(len(shown), clip, *views, clip.stride * stride_scale)
-    starts = np.minimum(starts, max(len(shown) - 1 - steps[-1], 0))
+    last = max(len(shown) - 1 - steps[-1], 0)
+    if view.clip_starts == "random":
+        starts = view_draws.pick(shares, last + 1)
+    else:
+        starts = sampling.dense_starts(len(shown), clip, *views, clip.stride * stride_scale)
+        starts = np.minimum(starts, last)
     return shown[_clips(starts, steps, len(shown), clip)]
 
 

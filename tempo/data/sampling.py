@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from tempo.data import view_draws
 from tempo.errors import InputError
 from tempo.types import ClipSpec
 
@@ -66,13 +67,30 @@ def eval_indices(
     clip_starts: str = "linspace",
     timestamps: np.ndarray | None = None,
     extra_frames: int = 0,
+    shares: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The clips of an evaluation, int64 [num_clips,T+E]; see `dense_starts`, `eval_segments`."""
+    """The clips of an evaluation, int64 [num_clips,T+E]; see `dense_starts`, `eval_segments`.
+
+    Clips with `random` starts lie anywhere that keeps all frames inside the video (at 0 if the
+    video is too short), as in training.
+
+    Args:
+      num_frames: N, stored frames of the video, at least 1.
+      clip: which frames make a clip.
+      num_clips: how many.
+      clip_starts: a row of `tempo.types.CLIP_STARTS`.
+      timestamps: [N] seconds, needed where `clip.fps` is above 0.
+      extra_frames: E, of dense clips.
+      shares: `view_draws.Draws.starts`, needed for `random` starts.
+    """
     frames = source(num_frames, clip, timestamps)
     if clip.sampling != "dense":
-        return frames[eval_segments(len(frames), clip.num_frames, num_clips, clip_starts)]
-    starts = dense_starts(len(frames), clip, num_clips, clip_starts)
-    starts = np.minimum(starts, _last_start(len(frames), clip, extra_frames))
+        return frames[eval_segments(len(frames), clip.num_frames, num_clips, clip_starts, shares)]
+    last = _last_start(len(frames), clip, extra_frames)
+    if clip_starts == "random":
+        starts = view_draws.pick(shares, last + 1)
+    else:
+        starts = np.minimum(dense_starts(len(frames), clip, num_clips, clip_starts), last)
     clips = [dense_indices(start, len(frames), clip, extra_frames) for start in starts]
     return frames[np.stack(clips)]
 
@@ -114,7 +132,7 @@ def dense_starts(
     clip_starts: str = "linspace",
     stride: float | None = None,
 ) -> np.ndarray:
-    """First frames of `num_clips` dense clips, int64 [num_clips].
+    """First frames of `num_clips` dense clips that are not drawn, int64 [num_clips].
 
     `linspace` (mmaction2): round(k * max(N - L, 0) / (num_clips - 1)), so the first clip starts
     with the video and the last ends with it; a single clip is centred. `ticks` (TPN release): with
@@ -151,19 +169,25 @@ def random_segments(num_frames: int, num_segments: int, rng: np.random.Generator
     A video with fewer frames than parts gives some frames twice.
     """
     places = np.arange(num_segments) + rng.random(num_segments)
-    # Rounding up to the next integer must not leave the video.
-    return np.minimum((places * num_frames / num_segments).astype(np.int64), num_frames - 1)
+    return _of_segments(places, num_frames, num_segments)
 
 
 def eval_segments(
-    num_frames: int, num_segments: int, num_clips: int, clip_starts: str = "linspace"
+    num_frames: int,
+    num_segments: int,
+    num_clips: int,
+    clip_starts: str = "linspace",
+    shares: np.ndarray | None = None,
 ) -> np.ndarray:
     """One frame from each of S equal parts of the video, at the same place in all, int64 [n,S].
 
     A single clip takes the centres. `ticks` (TPN release): clips interleave, two of them at 1/4 and
     3/4 of each part. `linspace` (mmaction2's `twice_sample`): the first at the centre, the others
-    from there in equal steps, cyclically; the second of two at the beginning of each part.
+    from there in equal steps, cyclically; the second of two at the beginning of each part. `random`
+    draws a clip's place by `shares [n]`.
     """
+    if clip_starts == "random":
+        return _of_segments(np.arange(num_segments) + shares[:, None], num_frames, num_segments)
     k = np.arange(num_clips)[:, None]
     # In 2n-ths of a part, so that a place on the border of two frames is never rounded below it.
     places = 2 * k + 1 if clip_starts == "ticks" else (num_clips + 2 * k) % (2 * num_clips)
@@ -186,6 +210,12 @@ def resample(timestamps: np.ndarray, fps: float) -> np.ndarray:
     ticks = np.arange(num_ticks) / fps
     middles = (times[1:] + times[:-1]) / 2
     return np.searchsorted(middles, ticks - 1e-6, side="left").astype(np.int64)
+
+
+def _of_segments(places: np.ndarray, num_frames: int, num_segments: int) -> np.ndarray:
+    """The frames at these places, of which there are `num_segments` in a video."""
+    # Rounding up to the next integer must not leave the video.
+    return np.minimum((places * num_frames / num_segments).astype(np.int64), num_frames - 1)
 
 
 def _last_start(num_frames: int, clip: ClipSpec, extra_frames: int) -> int:

@@ -103,6 +103,14 @@ class VideoScores:
         return Averages(**means, bad=self._bad, view_logits=self._view_logits)
 
 
+ORDERS = {
+    "normal": "",
+    "reverse": "played backwards",
+    "concat": "played forwards, then backwards",
+}
+"""Of `tempo.types.ORDERS`, in words."""
+
+
 def counted(view: ViewSpec) -> str:
     """How many clips and crops a video has: `2 clips (linspace) x 3 crops = 6 views`."""
     counts = (view.num_clips, "clip"), (view.num_crops, "crop"), (view.num_views, "view")
@@ -111,7 +119,12 @@ def counted(view: ViewSpec) -> str:
 
 
 def protocol(clip: ClipSpec, view: ViewSpec) -> str:
-    """What was averaged over what, in words: it belongs to every number."""
+    """What was averaged over what, in words: it belongs to every number.
+
+    Args:
+      clip: as the views show it, see `ViewSpec.clip_of`.
+      view: the views of a video.
+    """
     frames = (
         f"{clip.num_frames}x{clip.stride} frames"
         if clip.sampling == "dense"
@@ -119,10 +132,20 @@ def protocol(clip: ClipSpec, view: ViewSpec) -> str:
     )
     if clip.fps:
         frames += f" at {clip.fps:g} fps"
+    if clip.order != "normal":
+        frames += f" {ORDERS[clip.order]}"
     if clip.short != "hold_last":
         frames += f", short videos {clip.short}"
     size = "full frame" if view.crop == "full" else f"{view.size_px} px"
     return (
         f"{view.num_clips} clip(s) of {frames} ({view.clip_starts}) x {view.num_crops} crop(s) "
-        f"({view.crop}, {size} of short side {view.short_side_px}), mean of {view.average}"
+        f"({view.crop}, {size} of short side {view.short_side_px}){how_shown(view)}, mean of "
+        f"{view.average}"
+    )
+
+
+def how_shown(view: ViewSpec) -> str:
+    """Whether all views are mirror images, and what their draws depend on: `, mirrored, seed 3`."""
+    return (", mirrored" if view.is_flipped else "") + (
+        f", seed {view.seed}" if view.is_random else ""
     )

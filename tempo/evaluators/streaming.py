@@ -105,8 +105,8 @@ class Rate:
 class Scorer:
     """One evaluator's videos, clips and views, and their way through the network.
 
-    Its attributes are the arguments it was made of, `split` the split itself, and `reader`, the
-    last arguments of `pipeline.eval_batches`.
+    Its attributes are the arguments it was made of, `clip` at the stride and in the order of the
+    views, `split` the split itself, and `reader`, the last arguments of `pipeline.eval_batches`.
     """
 
     def __init__(
@@ -144,7 +144,8 @@ class Scorer:
           is_per_frame: the network scores every frame of a clip on its own.
 
         Raises:
-          InputError: unknown or empty split, or a batch size that the devices do not divide.
+          InputError: unknown or empty split, a batch size that the devices do not divide, or
+            views that do not fit the clips.
         """
         sharding.check_batch_size(f"eval.{name}.batch_size", batch_size, mesh)
         self.records = records
@@ -156,7 +157,7 @@ class Scorer:
             )
         self.task = task
         self.mesh = mesh
-        self.clip = clip
+        self.clip = view.clip_of(clip)
         self.view = view
         self.extra_frames = extra_frames
         self.batch_size = batch_size
@@ -194,7 +195,7 @@ class Scorer:
 
         Args:
           variables: `{"params", "batch_stats"}`.
-          clip: in place of the scorer's.
+          clip: in place of the scorer's; where views have a stride or an order, those hold.
           orders: rows of the split `[b]` -> for each of M orders, int `[b,T+E]`, which frames of
             a decoded clip are shown in its places; None for all as they are.
           num_orders: M.

@@ -47,12 +47,17 @@ class TempoRobustness:
                 )
 
     def check(self, where: str, scorer: Scorer) -> None:
-        """Raises `InputError` for clips without a stride, or with no other to compare with."""
+        """Raises `InputError` for clips without a stride, or with none to compare or change."""
         sampling, trained = scorer.clip.sampling, scorer.clip.stride
         if sampling != "dense":
             raise InputError(
                 f"{where} (tempo_robustness) changes the stride of clips, but clip.sampling="
                 f"{sampling!r} has none; leave the evaluator out, or use sampling='dense'."
+            )
+        if scorer.view.stride:
+            raise InputError(
+                f"{where} (tempo_robustness) goes through strides of its own, but its views are at "
+                f"stride={scorer.view.stride}; set {where}.stride=0, or use other views."
             )
         if set(self.strides) <= {trained}:
             raise InputError(

@@ -1,6 +1,7 @@
 """The model of a checkpoint, ready for video files: one compiled shape, a few clips at a time."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,7 +9,7 @@ import tqdm
 
 from tempo import pretrained, recipe
 from tempo import task as tasks
-from tempo.data import clip_stream, device_ops, playback, sampling
+from tempo.data import clip_stream, device_ops, playback, sampling, view_draws
 from tempo.data.video import browse
 from tempo.data.video.video_file import RefusedVideoError
 from tempo.evaluators import scoring, streaming
@@ -79,8 +80,8 @@ class Predictor:
       info: of `tempo.load_model`.
       class_names: [K].
       task: turns logits into probabilities; knows groups of classes.
-      clip: which frames make a clip.
-      view: the views of a video.
+      clip: which frames make a clip, at the stride and in the order of the views.
+      view: the views of a video; draws of random ones depend on the name of the file.
       protocol: what is averaged over what, in words.
     """
 
@@ -110,8 +111,8 @@ class Predictor:
         model, self._variables, info = pretrained.load_model(checkpoint)
         made = pretrained.stored_recipe(info["path"], info)
         self.info = info
-        self.clip: ClipSpec = made.clip
         self.view: ViewSpec = settings.views(info, recipe.main_view(made), views)
+        self.clip: ClipSpec = self.view.clip_of(made.clip)
         self.class_names = settings.class_names(info, classes)
         self.task = tasks.create(
             settings.label_kind(info), info["num_classes"], info["label_groups"], **made.loss
@@ -148,6 +149,7 @@ class Predictor:
             return Prediction(path, browse.explained(error.reason))
 
     def _predict(self, video: browse.Video) -> Prediction:
+        draws = view_draws.draw(self.view, os.path.basename(video.path))
         clips = playback.view_indices(
             video.num_frames,
             self.clip,
@@ -155,8 +157,9 @@ class Predictor:
             video.timestamps_s,
             self._extra_frames,
             self._stride_scale,
+            draws.starts,
         )
-        found = self._scores(video, clips, self.view)
+        found = self._scores(video, clips, self.view, draws)
         if found.bad.any():
             return Prediction(video.path, "the model's scores are not finite: it has diverged")
         return Prediction(
@@ -191,14 +194,19 @@ class Predictor:
         )
 
     def _scores(
-        self, video: browse.Video, clips: np.ndarray, view: ViewSpec, title: str = ""
+        self,
+        video: browse.Video,
+        clips: np.ndarray,
+        view: ViewSpec,
+        draws: view_draws.Draws | None = None,
+        title: str = "",
     ) -> scoring.Averages:
         """Of the video or its windows: of every `view.num_clips` clips of `clips [n,T+E]`."""
         num_videos = len(clips) // view.num_clips
         scores = scoring.VideoScores(
             self.task, view, self._mirror_labels, num_videos, save_views=True
         )
-        stream = clip_stream.views(video, clips, view)
+        stream = clip_stream.views(video, clips, view, draws)
         if title:
             stream = tqdm.tqdm(stream, title, len(clips), leave=False, disable=None)
 

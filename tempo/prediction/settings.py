@@ -50,10 +50,10 @@ def views(info: Mapping[str, Any], own: ViewSpec, text: str = "") -> ViewSpec:
     else:
         view = own
     if any(view.mirrored) and not _is_mirror_safe(info):
+        which = "is_flipped" if view.is_flipped else f"the {view.crop!r} crops"
         raise InputError(
-            f"Views with the {view.crop!r} crops show mirror images, but a mirrored video of the "
-            "dataset that this model was trained on can belong to another class; use 1, 3 or 5 "
-            "crops."
+            f"Views with {which} show mirror images, but a mirrored video of the dataset that this "
+            "model was trained on can belong to another class; use 1, 3 or 5 crops, not flipped."
         )
     return view
 

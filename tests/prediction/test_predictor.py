@@ -95,8 +95,8 @@ def test_windows_are_clips_of_the_model(run):
     shown = []
     original = predictor_lib.clip_stream.views
 
-    def noted(video, clips, view):
-        for row, crops in original(video, clips, view):
+    def noted(video, clips, view, draws):
+        for row, crops in original(video, clips, view, draws):
             shown.append((clips[row].tolist(), crops))
             yield row, crops
 

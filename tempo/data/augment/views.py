@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tempo.data import stages
+from tempo.data import stages, view_draws
 from tempo.data.augment import geometry
 from tempo.data.store import scratch
 from tempo.errors import InputError
 
 Corner = tuple[int, int]
 """Top and left in pixels."""
+
+Window = tuple[bool, int, int]
+"""Whether it is cut out of the mirror image of a frame; its top and left there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +29,18 @@ class Views:
     Crops: `center` (1); `three`: offsets 0, 2 * floor((W - size) / 2), floor((W - size) / 2) along
     the long side, so left, right, centre (top, bottom, centre if portrait); `five`: top left, top
     right, bottom left, bottom right, centre; `ten`: those, then their mirror images; `full`: the
-    whole frame.
+    whole frame; `random` (1): one place for all frames of a clip.
 
     Attributes:
       frames: [n,H,W,C], each once.
       places: int [num_clips,T,L], the frame in every place of a clip; L frames are joined to one
         of L * C channels, in the order x0, y0, x1, y1, ... for flow.
-      crop: a row of `CORNERS`, or `full`.
+      crop: a row of `CORNERS`, `full` or `random`.
       short_side_px: frames are first resized to this short side, keeping their aspect ratio.
       size_px: side of the square.
       flip: mirrors [n,H,W,C] into `out`; `geometry.flip_flow` for flow.
+      is_flipped: whether every view is the mirror image of what it is otherwise.
+      shares: `view_draws.Draws.corners`, [num_clips,2], needed for `random` crops.
     """
 
     frames: np.ndarray
@@ -44,6 +49,8 @@ class Views:
     short_side_px: int
     size_px: int
     flip: Callable[..., np.ndarray] = geometry.flip
+    is_flipped: bool = False
+    shares: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,8 +58,7 @@ class Views:
         num_clips, num_frames, num_joined = self.places.shape
         height, width = (self.size_px,) * 2 if self.crop != "full" else self._resized
         channels = num_joined * self.frames.shape[3]
-        num_crops = sum(len(corners) for corners in self._corners())
-        return num_clips * num_crops, num_frames, height, width, channels
+        return num_clips * len(self._windows(0)), num_frames, height, width, channels
 
     def copy_to(self, out: np.ndarray) -> None:
         """Writes the views.
@@ -70,44 +76,46 @@ class Views:
         uses = [[] for _ in self.frames]
         for place, frame in np.ndenumerate(self.places):
             uses[frame].append(place)
-        corners = self._corners()
-        for pictures, used in zip(self._pictures(), uses, strict=True):
+        windows = [self._windows(clip) for clip in range(num_clips)]
+        shows_mirror = any(is_mirrored for own in windows for is_mirrored, _, _ in own)
+        for pictures, used in zip(self._pictures(shows_mirror), uses, strict=True):
             with stages.stage(stages.CROP):
-                windows = [
-                    picture[top : top + height, left : left + width]
-                    for picture, found in zip(pictures, corners, strict=True)
-                    for top, left in found
-                ]
                 for place in used:
-                    for slot, window in zip(slots[place], windows, strict=True):
-                        slot[...] = window
+                    for slot, window in zip(slots[place], windows[place[0]], strict=True):
+                        is_mirrored, top, left = window
+                        slot[...] = pictures[is_mirrored][top : top + height, left : left + width]
 
     @property
     def _resized(self) -> tuple[int, int]:
         """Height and width of the frames that are cut."""
         return geometry.short_side_size(*self.frames.shape[1:3], self.short_side_px)
 
-    def _corners(self) -> list[list[Corner]]:
-        """Of the windows in the resized frame and, if they are shown too, in its mirror image."""
-        if self.crop == "full":
-            return [[(0, 0)]]
+    def _windows(self, clip: int) -> list[Window]:
+        """What is cut out of the resized frames of a clip, view by view."""
         height, width = self._resized
-        if min(height, width) < self.size_px:
-            raise InputError(
-                f"A crop of {self.size_px} px does not fit a frame of {width}x{height} px."
-            )
-        corners = CORNERS[self.crop](height, width, self.size_px)
-        if self.crop != "ten":
-            return [corners]
-        return [corners, [(top, width - self.size_px - left) for top, left in corners]]
+        side = self.size_px
+        if self.crop == "full":
+            side, corners = width, [(0, 0)]
+        elif min(height, width) < side:
+            raise InputError(f"A crop of {side} px does not fit a frame of {width}x{height} px.")
+        elif self.crop == "random":
+            room = np.array([height - side, width - side])
+            corners = [tuple(map(int, view_draws.pick(self.shares[clip], room + 1)))]
+        else:
+            corners = CORNERS[self.crop](height, width, side)
+        plain = [(False, top, left) for top, left in corners]
+        mirrored = [(True, top, width - side - left) for top, left in corners]
+        if self.crop == "ten":
+            return mirrored + plain if self.is_flipped else plain + mirrored
+        return mirrored if self.is_flipped else plain
 
-    def _pictures(self) -> Iterator[list[np.ndarray]]:
-        """Each frame, resized, and if they are shown too its mirror image; valid until the next."""
+    def _pictures(self, shows_mirror: bool) -> Iterator[list[np.ndarray]]:
+        """Each frame, resized, and if it is shown its mirror image; valid until the next."""
         height, width = self._resized
         channels = self.frames.shape[3]
         is_resized = (height, width) != self.frames.shape[1:3]
         resized = scratch.empty((1, height, width, channels)) if is_resized else None
-        mirrored = scratch.empty((1, height, width, channels)) if self.crop == "ten" else None
+        mirrored = scratch.empty((1, height, width, channels)) if shows_mirror else None
         for i in range(len(self.frames)):
             picture = self.frames[i : i + 1]
             if resized is not None:
