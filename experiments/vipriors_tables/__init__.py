@@ -1,0 +1,1 @@
+"""Tables 1 to 4 of the VIPriors solution: their runs, and the whole chain on TempoBench."""
