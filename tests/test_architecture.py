@@ -165,6 +165,7 @@ def test_importing_tempo_is_light():
 
 
 def test_analysis_runs_no_network():
-    code = "import sys, tempo.analysis.scores; print(sorted({'jax', 'flax'} & set(sys.modules)))"
+    modules = "tempo.analysis.scores, tempo.analysis.members, tempo.ensemble"
+    code = f"import sys, {modules}; print(sorted({{'jax', 'flax'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
