@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from tempo import ensemble, report
-from tempo.analysis import scores
+from tempo import ensemble
+from tempo.analysis import compared, scores
 from tests import score_files
 
 CONFIG = """
@@ -66,7 +66,7 @@ def test_table_numbers_and_scores(three, tmp_path, capsys):
     again = scores.load(combined)
     np.testing.assert_array_equal(again.correct(), right)
     np.testing.assert_allclose(again.arrays["logits"], total / 3.5)
-    report.write(str(tmp_path / "e"), str(tmp_path / "report"))
+    assert compared.load(str(tmp_path / "e")).run.of_kind("multi_view").name == "e"
     assert ensemble.main(["--scores", str(combined), three[0]]) == 0
 
 
