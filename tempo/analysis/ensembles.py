@@ -79,16 +79,22 @@ def combine(
     arrays = {"probs": mean}
     if average == "logits" or calibrate != "none":
         arrays = {"probs": _probs(first, mean), "logits": mean}
-    how = "" if calibrate == "none" else f" by {calibrate}"
-    said = ", ".join(f"{member} x{weight:g}" for member, weight in weights.items())
     return dataclasses.replace(
         first,
         path=f"{name}.npz",
         name=name,
         checkpoint_step=max(found.checkpoint_step for found in members.values()),
-        protocol=f"weighted mean of {AVERAGES[average]}{how} of {len(members)} members: {said}",
+        protocol=_protocol(weights, average, calibrate),
         arrays=arrays,
     )
+
+
+def _protocol(weights: Mapping[str, float], average: str, calibrate: str) -> str:
+    what = AVERAGES[average] + ("" if calibrate == "none" else f" ({calibrate})")
+    if len(set(weights.values())) == 1:
+        return f"mean of {what} of {len(weights)} members: {', '.join(weights)}"
+    said = ", ".join(f"{name} x{weight:g}" for name, weight in weights.items())
+    return f"weighted mean of {what} of {len(weights)} members: {said}"
 
 
 def measure(

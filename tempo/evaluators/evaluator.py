@@ -1,13 +1,13 @@
 """One evaluator of a config: when it runs, its row of `results.json` and its file of scores."""
 
 import dataclasses
-import json
 import os
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from tempo import files, sharding
+from tempo import sharding
+from tempo.analysis import scores
 from tempo.errors import NonFiniteError
 from tempo.evaluators.streaming import Scorer
 from tempo.types import ClipSpec, ViewSpec
@@ -163,22 +163,22 @@ class Evaluator:
 
     def _save(self, arrays: dict[str, np.ndarray], step: int) -> None:
         split, records = self._scorer.split, self._scorer.records
-        known = [dict(row.get("metadata") or {}) for row in split.manifest]
         path = os.path.join(self._scores_dir, f"{self.name}.npz")
-        with files.replacing(path, "wb") as f:
-            np.savez(
-                f,
-                kind=self.kind.name,
-                id=np.asarray(split.ids),
-                label=split.labels,
-                class_names=np.asarray(records.class_names),
-                label_kind=records.label_kind,
-                label_groups=json.dumps(dict(records.label_groups)),
-                checkpoint_step=step,
-                protocol=self.protocol,
-                manifest_sha256=records.manifest_sha256,
-                dataset=records.name,
-                split=split.name,
-                facts=np.asarray([json.dumps(facts) if facts else "" for facts in known]),
-                **arrays,
-            )
+        found = scores.Scores(
+            path=path,
+            name=self.name,
+            kind=self.kind.name,
+            ids=tuple(split.ids),
+            labels=split.labels,
+            class_names=tuple(records.class_names),
+            checkpoint_step=step,
+            protocol=self.protocol,
+            manifest_sha256=records.manifest_sha256,
+            dataset=records.name,
+            split=split.name,
+            label_kind=records.label_kind,
+            label_groups=records.label_groups,
+            facts=tuple(dict(row.get("metadata") or {}) for row in split.manifest),
+            arrays=arrays,
+        )
+        scores.save(found, path)
