@@ -17,6 +17,7 @@ from tempo.errors import InputError, check_keys, lookup
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
 from tempo.models import heads, resnet, slowfast, tpn
+from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
@@ -28,50 +29,6 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
 NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
 
 HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead}
-
-# A SlowFast name says how many frames the slow path sees and how many frames of the video they are
-# apart. The clip holds the fast path's frames, two of the video apart: 32, and 64 for 16x8.
-_SLOWFAST_4X16 = {"slow_stride": 8, "fusion_kernel": 5}
-_SLOWFAST_8X8 = {"slow_stride": 4, "fusion_kernel": 7}
-_SLOWFAST_8X8_R101 = {"slow_stride": 4, "fusion_kernel": 5}
-# As in the paper's figures and the public weights: no more blocks see time than those of an R50.
-_R101_SEES_TIME_AS_R50 = (3,) * 6 + (1,) * 17
-_SLOWFAST_16X8_R101 = {
-    "slow_stride": 4,
-    "fusion_kernel": 5,
-    "slow_kernels_t": (1, 1, _R101_SEES_TIME_AS_R50, 3),
-    "fast_kernels_t": (3, 3, _R101_SEES_TIME_AS_R50, 3),
-}
-_TSM = {"temporal": "tsm"}
-_TPN = {"name": "tpn"}
-# With sparse frames every level keeps one, as in the released TSN and TSM models.
-_TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
-
-MODELS: dict[str, dict[str, dict[str, Any]]] = {
-    "tsn_r18": {"backbone": {"variant": "c2d_r18"}},
-    "tsn_r34": {"backbone": {"variant": "c2d_r34"}},
-    "tsn_r50": {"backbone": {"variant": "c2d_r50"}},
-    "tsn_r101": {"backbone": {"variant": "c2d_r101"}},
-    "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
-    "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
-    "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
-    "slowonly_r18": {"backbone": {"variant": "slowonly_r18"}},
-    "slowonly_r34": {"backbone": {"variant": "slowonly_r34"}},
-    "slowonly_r50": {"backbone": {"variant": "slowonly_r50"}},
-    "slowonly_r101": {"backbone": {"variant": "slowonly_r101"}},
-    "i3d_r50": {"backbone": {"variant": "i3d_r50"}},
-    "i3d_r101": {"backbone": {"variant": "i3d_r101"}},
-    "slowfast_r50_4x16": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_4X16}},
-    "slowfast_r50_8x8": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8}},
-    "slowfast_r101_8x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101}},
-    "slowfast_r101_16x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101}},
-    "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
-    "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
-    "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},
-    "tpn_slowonly_r50": {"backbone": {"variant": "slowonly_r50"}, "neck": _TPN},
-    "tpn_slowonly_r101": {"backbone": {"variant": "slowonly_r101"}, "neck": _TPN},
-}
-"""Whole models by name: rows of the `backbone`, `neck` and `head` arguments of `create`."""
 
 
 def create(

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 
 from flax import linen as nn
 
+from tempo.layers import block_conv, pooling
+from tempo.layers.lowerings import Triple
+
 INFLATED = {
     "3x1x1": {"basic": (True, False), "bottleneck": (True, False, False)},
     "3x3x3": {"basic": (True, True), "bottleneck": (False, True, False)},
@@ -20,10 +23,9 @@ class BlockConv:
     """One convolution of a residual block; a norm follows it, and between two of them `act`.
 
     Attributes:
-      side: extent along H and W, in elements; made by the block's `conv` if 1,
-        by its `conv_b` if more.
+      side: extent along H and W, in elements; the block's `conv_b` makes those of more than 1.
       expansion: channels out, as a multiple of the block's `features`.
-      strided: it carries the block's spatial stride.
+      strided: it carries the block's strides.
     """
 
     side: int
@@ -38,54 +40,118 @@ BLOCKS: dict[str, tuple[BlockConv, ...]] = {
 """Convolutions of a block in order, by name; the block's output has the channels of the last."""
 
 
+def layout(block: str, expansion: int = 0) -> tuple[BlockConv, ...]:
+    """A row of `BLOCKS`, its last convolution with another expansion if that is not 0."""
+    *convs, last = BLOCKS[block]
+    return (*convs, dataclasses.replace(last, expansion=expansion or last.expansion))
+
+
+@dataclasses.dataclass(frozen=True)
+class Downsample:
+    """Where a block that has strides max-pools (3x3, or 3 frames) instead of leaving elements out.
+
+    The pool has the block's strides and what stands there has none. Parameters and sizes are the
+    same everywhere.
+
+    Attributes:
+      pools_input: the input of the whole block, once for both branches.
+      pools_conv: behind the strided convolution, its norm and activation.
+      pools_shortcut: before the projection.
+    """
+
+    pools_input: bool = False
+    pools_conv: bool = False
+    pools_shortcut: bool = False
+
+
+DOWNSAMPLE: dict[str, Downsample] = {
+    "strided": Downsample(),
+    "pool_block": Downsample(pools_conv=True, pools_shortcut=True),
+    "pool_pre": Downsample(pools_input=True),
+    "pool_shortcut": Downsample(pools_shortcut=True),
+}
+"""Readings of "max pools in place of downsampling convolutions" (arXiv 2007.08180), by name."""
+
+
 class ResidualBlock(nn.Module):
     """Convolutions with norms beside a shortcut: the identity, or a projection where shapes differ.
 
     Attributes:
       layout: a row of `BLOCKS`.
       features: channels that the layout's expansions multiply.
-      stride: spatial stride of the block.
+      strides: of the block, along T, H, W.
       kernels_t: temporal extent of each convolution.
       conv, norm: factories; `norm` has `train` bound.
-      conv_b: factory of the 3x3 convolutions.
+      conv_b: a row of `block_conv.CONV_B`, which makes the 3x3 convolutions.
       act: activation function.
-      temporal: factory of the module on the input of conv1, or None.
-      temporal_shortcut: put it on the input of the projection shortcut too.
+      downsample: a row of `DOWNSAMPLE`.
+      temporal: factory of a temporal module, or None.
+      temporal_place: where it stands: `input`, or `conv1`, behind conv1, its norm and activation.
+      temporal_shortcut: what stands on the block's input is read by the projection too.
+      attention: factory of a module on the branch, behind its last norm, or None.
       zero_init: start the last norm's scale at zero.
     """
 
     layout: Sequence[BlockConv]
     features: int
-    stride: int
+    strides: Triple
     kernels_t: Sequence[int]
     conv: Callable
     norm: Callable
-    conv_b: Callable
     act: Callable
+    conv_b: Callable = block_conv.plain
+    downsample: Downsample = DOWNSAMPLE["strided"]
     temporal: Callable | None = None
+    temporal_place: str = "input"
     temporal_shortcut: bool = False
+    attention: Callable | None = None
     zero_init: bool = False
 
     @nn.compact
     def __call__(self, x):
-        """`[B,T,H,W,C] -> [B,T,H/stride,W/stride,features x the layout's last expansion]`."""
-        shifted = x if self.temporal is None else self.temporal(name="temporal")(x)
-        space = (1, self.stride, self.stride)
-        last = len(self.layout)
-        y = shifted
-        for i, (row, kernel_t) in enumerate(zip(self.layout, self.kernels_t, strict=True), start=1):
-            conv = self.conv if row.side == 1 else self.conv_b
-            y = conv(
-                self.features * row.expansion,
-                (kernel_t, row.side, row.side),
-                space if row.strided else (1, 1, 1),
-                name=f"conv{i}",
-            )(y)
-            scale = {"scale_init": nn.initializers.zeros} if self.zero_init and i == last else {}
-            y = self.norm(name=f"norm{i}", **scale)(y)
-            y = self.act(y) if i < last else y
-        if self.stride != 1 or x.shape[-1] != y.shape[-1]:
+        """`[B,T,H,W,C] -> [B,T',H',W',features x the layout's last expansion]`."""
+        strides = self.strides
+        if self.downsample.pools_input:
+            x, strides = _pool(x, strides), (1, 1, 1)
+        shifted = self._temporal("input", x)
+        y = self._branch(shifted, strides)
+        if any(n > 1 for n in self.strides) or x.shape[-1] != y.shape[-1]:
             x = shifted if self.temporal_shortcut else x
-            x = self.conv(y.shape[-1], (1, 1, 1), space, name="conv_proj")(x)
+            if self.downsample.pools_shortcut:
+                x, strides = _pool(x, strides), (1, 1, 1)
+            x = self.conv(y.shape[-1], (1, 1, 1), strides, name="conv_proj")(x)
             x = self.norm(name="norm_proj")(x)
         return self.act(y + x)
+
+    def _branch(self, y, strides: Triple):
+        pools = self.downsample.pools_conv
+        last = len(self.layout)
+        for i, (row, kernel_t) in enumerate(zip(self.layout, self.kernels_t, strict=True), start=1):
+            make = block_conv.plain if row.side == 1 else self.conv_b
+            y = make(
+                y,
+                conv=self.conv,
+                norm=self.norm,
+                act=self.act,
+                features=self.features * row.expansion,
+                kernel_size=(kernel_t, row.side, row.side),
+                strides=strides if row.strided and not pools else (1, 1, 1),
+                name_suffix=str(i),
+                scale_init=nn.initializers.zeros if self.zero_init and i == last else None,
+            )
+            y = self.act(y) if i < last else y
+            y = self._temporal(f"conv{i}", y)
+            y = _pool(y, strides) if row.strided and pools else y
+        return y if self.attention is None else self.attention(name="attention")(y)
+
+    def _temporal(self, place: str, x):
+        """`x` behind the temporal module, if this is the place where it stands."""
+        if self.temporal is None or self.temporal_place != place:
+            return x
+        return self.temporal(name="temporal")(x)
+
+
+def _pool(x, strides: Triple):
+    """Max pool of 3 along the axes that have a stride."""
+    window = tuple(3 if n > 1 else 1 for n in strides)
+    return pooling.max_pool(x, window, strides, tuple(k // 2 for k in window))

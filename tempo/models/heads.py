@@ -19,11 +19,13 @@ class PoolHead(nn.Module):
       fully_convolutional: score every location and average the scores instead of the features.
         Equal without dropout; kept because public test code of TPN does it this way. For one
         feature map only.
+      use_bias: the linear layer has a bias.
     """
 
     num_classes: int
     dropout_prob: float = 0.5
     fully_convolutional: bool = False
+    use_bias: bool = True
 
     def embed(self, x):
         """What the linear layer reads, before dropout: `[B,D]` float32.
@@ -52,6 +54,7 @@ class PoolHead(nn.Module):
         x = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")(x)
         x = nn.Dense(
             self.num_classes,
+            use_bias=self.use_bias,
             kernel_init=nn.initializers.normal(0.01),
             dtype=jnp.float32,
             name="fc",

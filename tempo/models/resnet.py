@@ -13,11 +13,12 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from tempo.errors import InputError, lookup
+from tempo.layers import attention, block_conv, pooling, slots, temporal
 from tempo.layers import conv as conv_lib
-from tempo.layers import pooling, temporal
+from tempo.layers.slots import Slot
 from tempo.models import blocks
 
-R18, R34_50, R101 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3)
+R18, R34_50, R101, R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 _SLOWONLY = (1, 1, 3, 3)
 _I3D = {
     "kernels_t": ((3, 3, 3), (3, 1, 3, 1), (3, 1, 3, 1, 3, 1), (1, 3, 1)),
@@ -32,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "c2d_r34": {"block": "basic", "depths": R34_50},
     "c2d_r50": {"depths": R34_50},
     "c2d_r101": {"depths": R101},
+    "c2d_r152": {"depths": R152},
     "slowonly_r18": {"block": "basic", "depths": R18, "kernels_t": _SLOWONLY},
     "slowonly_r34": {"block": "basic", "depths": R34_50, "kernels_t": _SLOWONLY},
     "slowonly_r50": {"depths": R34_50, "kernels_t": _SLOWONLY},
@@ -40,6 +42,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "i3d_r101": {"depths": R101, **_I3D},
 }
 """Geometry by name: rows of `ResNet` fields, each of which can be overridden."""
+
+NAMES = {
+    "block": blocks.BLOCKS,
+    "inflate_style": blocks.INFLATED,
+    "act": conv_lib.ACTIVATIONS,
+    "downsample": blocks.DOWNSAMPLE,
+    "nonlocal_mode": attention.NONLOCAL_MODES,
+    "nonlocal_pool": dict.fromkeys(attention.NONLOCAL_POOLS),
+}
+"""Fields of `ResNet` that are a name, and the table of each."""
+
+PER_STAGE = ("depths", "kernels_t", "strides", "strides_t", "nonlocal_blocks")
+"""Fields of `ResNet` with an entry per stage."""
+
+PER_FRAME_CONV_B = ("plain", "acb2d")
+"""Rows of `block_conv.CONV_B` that see one frame where the kernel they replace does."""
 
 
 class ResNet(nn.Module):
@@ -51,20 +69,32 @@ class ResNet(nn.Module):
       remat: recompute each block's activations in the backward pass instead of keeping them.
       block: a name of `blocks.BLOCKS`.
       depths: blocks per stage.
-      width: channels of the stem; stage i has `width * 2**i`, times the block's expansion.
+      width: channels of the stem; the convolutions of stage i have `width * 2**i`, the block's
+        output that many times its expansion.
       kernels_t: temporal extent of the inflated convolutions, per stage: one number, or a pattern
         repeated over the blocks of the stage.
       inflate_style: which convolutions of a block are inflated, a name of `blocks.INFLATED`.
+      expansion: output channels of a block as a multiple of `width * 2**i`; 0 is the block's own.
+      strides, strides_t: per stage, strides of its first block over H and W, and over T.
       stem_kernel_t, stem_stride_t: temporal extent and stride of the 7x7 stem.
-      pool1_stride_t: temporal stride of the 3x3 pool behind the stem (no extent in time).
+      stem_inner: if not 0, the stem is a 1x7x7 convolution to so many channels, a norm, `act`, and
+        a convolution along time (R(2+1)D, arXiv 1711.11248).
+      stem_pool: a 3x3 max pool at stride 2 behind the stem.
+      pool1_kernel_t, pool1_stride_t: temporal extent and stride of that pool.
       pool2_stride_t: extent and stride of a pool along time behind res2; 1 is none.
-      temporal: a name of `temporal.TEMPORAL`: the module on the input of each block's conv1.
-      shift_div: the temporal shift's reciprocal fold.
+      temporal: slot of `temporal.TEMPORAL`: the module in every block, where its `place` says.
+      shift_div: the temporal shift's reciprocal fold, unless its slot says it.
       shift_shortcut: the projection shortcut reads the shifted input too (the TPN release does,
         MIT's TSM does not).
       shift_every: in each stage, blocks 0, n, 2n, ... have the temporal module (TSM: 2 for R101).
       act: a name of `conv.ACTIVATIONS`.
-      conv_b: factory of the blocks' 3x3 convolutions; None is `conv`.
+      conv_b: slot of `block_conv.CONV_B`: what the blocks' 3x3 convolutions are.
+      downsample: a name of `blocks.DOWNSAMPLE`: what blocks with strides do.
+      pool_stem: the stem has no stride over H and W and a further 3x3 max pool at stride 2.
+      attention: slot of `attention.ATTENTION`: the gate behind the last norm of every block.
+      nonlocal_blocks: per stage, the blocks (from 0) behind which a non-local block stands.
+      nonlocal_mode: a name of `attention.NONLOCAL_MODES`.
+      nonlocal_pool: a name of `attention.NONLOCAL_POOLS`.
       zero_init: zero the scale of the last norm of every block, for training from scratch.
       partial_norm: every norm but the stem's uses its running statistics in training too and does
         not update them (partial BN of TSN, arXiv 1608.00859 section 3.2). It does not freeze
@@ -80,36 +110,81 @@ class ResNet(nn.Module):
     width: int = 64
     kernels_t: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
     inflate_style: str = "3x1x1"
+    expansion: int = 0
+    strides: Sequence[int] = (1, 2, 2, 2)
+    strides_t: Sequence[int] = (1, 1, 1, 1)
     stem_kernel_t: int = 1
     stem_stride_t: int = 1
+    stem_inner: int = 0
+    stem_pool: bool = True
+    pool1_kernel_t: int = 1
     pool1_stride_t: int = 1
     pool2_stride_t: int = 1
-    temporal: str = "none"
+    temporal: Slot = "none"
     shift_div: int = 8
     shift_shortcut: bool = False
     shift_every: int = 1
     act: str = "relu"
-    conv_b: Callable | None = None
+    conv_b: Slot = "plain"
+    downsample: str = "strided"
+    pool_stem: bool = False
+    attention: Slot = "none"
+    nonlocal_blocks: Sequence[Sequence[int]] = ((), (), (), ())
+    nonlocal_mode: str = "dot_product"
+    nonlocal_pool: str = "input"
     zero_init: bool = False
     partial_norm: bool = False
 
     top = ("res5",)
 
     def __post_init__(self):
-        lookup(blocks.BLOCKS, self.block, "block (config.backbone.block)")
-        lookup(blocks.INFLATED, self.inflate_style, "inflate_style (config.backbone.inflate_style)")
-        lookup(temporal.TEMPORAL, self.temporal, "temporal module (config.backbone.temporal)")
-        lookup(conv_lib.ACTIVATIONS, self.act, "activation (config.backbone.act)")
-        for field in ("depths", "kernels_t"):
+        for field, table in NAMES.items():
+            lookup(table, getattr(self, field), f"{field} (config.backbone.{field})")
+        self._slots(self.norm)
+        for field in PER_STAGE:
             value = getattr(self, field)
             if len(value) != 4:
                 raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value}.")
-        if self.shift_every < 1:
-            raise InputError(f"backbone.shift_every must be at least 1; got {self.shift_every}.")
+        for stage, (places, depth) in enumerate(
+            zip(self.nonlocal_blocks, self.depths, strict=True)
+        ):
+            for place in places:
+                if not 0 <= place < depth:
+                    raise InputError(
+                        f"backbone.nonlocal_blocks has block {place} in res{stage + 2}, whose "
+                        f"{depth} blocks are 0 to {depth - 1}; give those of the stage."
+                    )
+        for field in ("shift_every", "width", *(f for f in PER_STAGE if f.startswith("strides"))):
+            value = getattr(self, field)
+            if min((value,) if isinstance(value, int) else value) < 1:
+                raise InputError(f"backbone.{field} must be at least 1; got {value}.")
         super().__post_init__()
 
+    @property
+    def is_per_frame(self) -> bool:
+        """Whether frames do not see each other and none is left out."""
+        extents = (
+            self.stem_kernel_t,
+            self.stem_stride_t,
+            self.pool1_kernel_t,
+            self.pool1_stride_t,
+            self.pool2_stride_t,
+            *self.strides_t,
+            *(k for kernels in self.kernels_t for k in _tuple(kernels)),
+        )
+        return (
+            set(extents) == {1}
+            and slots.name_of(self.temporal) == "none"
+            and slots.name_of(self.attention) == "none"
+            and slots.name_of(self.conv_b) in PER_FRAME_CONV_B
+            and not any(self.nonlocal_blocks)
+        )
+
     def __call__(self, x, *, train: bool):
-        """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T,H/s,W/s,C]`, s = 4, 8, 16, 32."""
+        """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T',H/s,W/s,C']`.
+
+        With the default strides s is 4, 8, 16, 32.
+        """
         features = self.stages(x, train=train)
         del features["stem"]
         return features
@@ -128,14 +203,7 @@ class ResNet(nn.Module):
         chex.assert_rank(x, 5)
         act = conv_lib.ACTIVATIONS[self.act]
         norm = functools.partial(self.norm, use_running_average=not train)
-        x = self.conv(
-            self.width,
-            (self.stem_kernel_t, 7, 7),
-            (self.stem_stride_t, 2, 2),
-            name="stem_conv",
-        )(x.astype(self.dtype))
-        x = act(norm(name="stem_norm")(x))
-        x = pooling.max_pool(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, 1, 1))
+        x = self._stem(x.astype(self.dtype), norm, act)
         if self.partial_norm:
             norm = functools.partial(self.norm, use_running_average=True)
         features = {"stem": x}
@@ -147,31 +215,80 @@ class ResNet(nn.Module):
             features[f"res{stage + 2}"] = x
         return features
 
+    def _stem(self, x, norm, act):
+        space, time = 1 if self.pool_stem else 2, self.stem_stride_t
+        if self.stem_inner:
+            x = self.conv(self.stem_inner, (1, 7, 7), (1, space, space), name="stem_conv")(x)
+            x = act(norm(name="stem_norm_inner")(x))
+            kernel_size = (self.stem_kernel_t, 1, 1)
+            x = self.conv(self.width, kernel_size, (time, 1, 1), name="stem_conv_t")(x)
+        else:
+            kernel_size = (self.stem_kernel_t, 7, 7)
+            x = self.conv(self.width, kernel_size, (time, space, space), name="stem_conv")(x)
+        x = act(norm(name="stem_norm")(x))
+        if self.pool_stem:
+            x = pooling.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+        if self.stem_pool:
+            window, pad = (self.pool1_kernel_t, 3, 3), (self.pool1_kernel_t // 2, 1, 1)
+            x = pooling.max_pool(x, window, (self.pool1_stride_t, 2, 2), pad)
+        return x
+
+    def _slots(self, norm) -> dict[str, Callable | None]:
+        """What the slots of the blocks name, with their options bound."""
+        given = {"conv": self.conv, "norm": norm}
+        # A mapping may say it itself; a name is searched in vain.
+        shift = {} if "shift_div" in self.temporal else {"shift_div": self.shift_div}
+        tables = {
+            "temporal": (temporal.TEMPORAL, {**given, **shift}),
+            "conv_b": (block_conv.CONV_B, {}),
+            "attention": (attention.ATTENTION, given),
+        }
+        return {
+            name: slots.make(
+                getattr(self, name), table, f"{name} (config.backbone.{name})", **bound
+            )
+            for name, (table, bound) in tables.items()
+        }
+
     def _stage(self, x, stage: int, norm, act):
         block = nn.remat(blocks.ResidualBlock) if self.remat else blocks.ResidualBlock
         inflated = blocks.INFLATED[self.inflate_style][self.block]
-        module = temporal.TEMPORAL[self.temporal]
-        if module is not None:
-            module = functools.partial(module, shift_div=self.shift_div)
-        pattern = self.kernels_t[stage]
-        pattern = (pattern,) if isinstance(pattern, int) else pattern
+        modules = self._slots(norm)
+        module = modules.pop("temporal")
+        time, space = self.strides_t[stage], self.strides[stage]
+        pattern = _tuple(self.kernels_t[stage])
         for i in range(self.depths[stage]):
             kernel_t = pattern[i % len(pattern)]
+            name = f"stage{stage + 1}_block{i + 1}"
             x = block(
-                layout=blocks.BLOCKS[self.block],
+                layout=blocks.layout(self.block, self.expansion),
                 features=self.width * 2**stage,
-                stride=2 if stage > 0 and i == 0 else 1,
+                strides=(time, space, space) if i == 0 else (1, 1, 1),
                 kernels_t=tuple(kernel_t if is_inflated else 1 for is_inflated in inflated),
                 conv=self.conv,
                 norm=norm,
-                conv_b=self.conv_b or self.conv,
                 act=act,
+                downsample=blocks.DOWNSAMPLE[self.downsample],
                 temporal=module if i % self.shift_every == 0 else None,
+                temporal_place=getattr(module and module.func, "place", "input"),
                 temporal_shortcut=self.shift_shortcut,
                 zero_init=self.zero_init,
-                name=f"stage{stage + 1}_block{i + 1}",
+                name=name,
+                **modules,
             )(x)
+            if i in self.nonlocal_blocks[stage]:
+                x = attention.NonLocal(
+                    conv=self.conv,
+                    norm=norm,
+                    mode=self.nonlocal_mode,
+                    pool=self.nonlocal_pool,
+                    name=f"{name}_nonlocal",
+                )(x)
         return x
+
+
+def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
 
 
 def _join(x, lateral):

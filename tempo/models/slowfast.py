@@ -79,8 +79,9 @@ class SlowFast(nn.Module):
         and none where there is not.
       slow_kernels_t, fast_kernels_t: `kernels_t` of each path's `ResNet`.
       slow_stem_kernel_t, fast_stem_kernel_t: temporal extent of their stems.
-      act, temporal, shift_div, shift_shortcut, shift_every, conv_b, downsample, pool_stem, attention,
-        zero_init: of both paths, as of `ResNet`. Zero is how the public code starts.
+      act, temporal, shift_div, shift_shortcut, shift_every, conv_b, downsample, pool_stem: of both
+        paths, as of `ResNet`.
+      attention, zero_init: the same. Zero is how the public code starts.
       nonlocal_blocks, nonlocal_mode, nonlocal_pool: of the slow path, as in the public code.
       slow, fast: further fields of the `ResNet` of one path; they win over all of the above.
     """

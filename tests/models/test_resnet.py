@@ -142,10 +142,9 @@ def test_zero_init_makes_a_block_an_identity(block, last):
     module = blocks.ResidualBlock(
         layout=layout,
         features=8 // layout[-1].expansion,
-        stride=1,
+        strides=(1, 1, 1),
         kernels_t=(1,) * len(layout),
         conv=conv.Conv,
-        conv_b=conv.Conv,
         norm=functools.partial(BatchNorm, use_running_average=True),
         act=nn.relu,
         zero_init=True,

@@ -241,7 +241,8 @@ def test_last_norms_start_at_zero(zero_init, scale):
 
 
 def test_fields_of_one_path_reach_it_only():
-    model = tiny(slow={"depths": (2, 1, 1, 1), "temporal": "tsm"}, fast={"inflate_style": "3x3x3"})
+    slow = {"depths": (2, 1, 1, 1), "temporal": "tsm"}
+    model = tiny(slow_stride=4, slow=slow, fast={"inflate_style": "3x3x3"})
     video = jax.ShapeDtypeStruct((1, 8, 32, 32, 3), jnp.float32)
     tree = jax.eval_shape(lambda v: model.init(jax.random.key(0), v, train=False), video)
     slow, fast = (tree["params"]["backbone"][path] for path in ("slow", "fast"))

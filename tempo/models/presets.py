@@ -1,0 +1,107 @@
+"""Whole models by name: which backbone, with what in its slots, and which neck and head.
+
+A preset is data alone. Where the public sources differ the comment says whose network it is; what
+differs from them is the normal override of a field.
+"""
+
+from typing import Any
+
+# A SlowFast name says how many frames the slow path sees and how many frames of the video they are
+# apart. The clip holds the fast path's frames, two of the video apart: 32, and 64 for 16x8.
+_SLOWFAST_4X16 = {"slow_stride": 8, "fusion_kernel": 5}
+_SLOWFAST_8X8 = {"slow_stride": 4, "fusion_kernel": 7}
+_SLOWFAST_8X8_R101 = {"slow_stride": 4, "fusion_kernel": 5}
+# As in the paper's figures and the public weights: no more blocks see time than those of an R50.
+_R101_SEES_TIME_AS_R50 = (3,) * 6 + (1,) * 17
+_SLOWFAST_16X8_R101 = {
+    "slow_stride": 4,
+    "fusion_kernel": 5,
+    "slow_kernels_t": (1, 1, _R101_SEES_TIME_AS_R50, 3),
+    "fast_kernels_t": (3, 3, _R101_SEES_TIME_AS_R50, 3),
+}
+# 64 consecutive frames of 112 px (arXiv 2007.08180): the paths see what 4x16 sees.
+_SLOWFAST_64F = {"slow_stride": 16, "fast_stride": 2, "fusion_kernel": 5}
+# The public SlowFast for training on UCF101 from scratch (r1ch88/SlowFastNetworks).
+_R1CH88 = {**_SLOWFAST_64F, "lateral_norm": False}
+_NO_BIAS = {"use_bias": False}
+# PySlowFast's SLOWFAST_NLN: on the slow path; of an R101 res4 alone.
+_NONLOCAL_R50 = {"nonlocal_blocks": ((), (1, 3), (1, 3, 5), ())}
+_NONLOCAL_SLOWFAST_R101 = {"nonlocal_blocks": ((), (), (6, 13, 20), ())}
+# Of the authors (video-nonlocal-net). Theirs inflates every second one of the 23 blocks of res4,
+# which is 59.1 M parameters; the published 54.3 M (arXiv 2004.04730, table 4) are of this one,
+# which inflates those of an R50.
+_NONLOCAL_I3D_R101 = {
+    "nonlocal_blocks": ((), (1, 3), (6, 13, 20), ()),
+    "kernels_t": ((3, 3, 3), (3, 1, 3, 1), (3, 1) * 3 + (1,) * 17, (1, 3, 1)),
+}
+_TSM = {"temporal": "tsm"}
+# Space and time halve together in res3 to res5, as in the authors' release (VMZ).
+_HALVES_TIME = {"stem_kernel_t": 3, "strides_t": (1, 2, 2, 2)}
+# arXiv 1711.11248. VMZ pools behind the stem of bottleneck networks only.
+_R2PLUS1D = {**_HALVES_TIME, "conv_b": "2plus1d", "stem_inner": 45}
+_R2PLUS1D_PTV = {
+    "conv_b": {"name": "2plus1d", "order": "temporal_first", "width": "equal"},
+    "strides": (2, 2, 2, 2),
+    "strides_t": (1, 1, 2, 2),
+    "stem_pool": False,
+}
+# arXiv 1904.02811; PyTorchVideo's csn_r101 is the interaction-reduced one.
+_IP_CSN = {**_HALVES_TIME, "conv_b": "pointwise_depthwise"}
+_IR_CSN = {**_HALVES_TIME, "conv_b": "depthwise"}
+# arXiv 1711.09577, with a stem of 3 frames.
+_R3D = {**_HALVES_TIME, "conv_b": "3x3x3", "pool1_kernel_t": 3, "pool1_stride_t": 2}
+_TPN = {"name": "tpn"}
+# With sparse frames every level keeps one, as in the released TSN and TSM models.
+_TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
+
+MODELS: dict[str, dict[str, dict[str, Any]]] = {
+    "tsn_r18": {"backbone": {"variant": "c2d_r18"}},
+    "tsn_r34": {"backbone": {"variant": "c2d_r34"}},
+    "tsn_r50": {"backbone": {"variant": "c2d_r50"}},
+    "tsn_r101": {"backbone": {"variant": "c2d_r101"}},
+    "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
+    "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
+    "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
+    "tanet_r50": {"backbone": {"variant": "c2d_r50", "temporal": "tam"}},
+    "slowonly_r18": {"backbone": {"variant": "slowonly_r18"}},
+    "slowonly_r34": {"backbone": {"variant": "slowonly_r34"}},
+    "slowonly_r50": {"backbone": {"variant": "slowonly_r50"}},
+    "slowonly_r101": {"backbone": {"variant": "slowonly_r101"}},
+    "i3d_r50": {"backbone": {"variant": "i3d_r50"}},
+    "i3d_r101": {"backbone": {"variant": "i3d_r101"}},
+    "nl_i3d_r50": {"backbone": {"variant": "i3d_r50", **_NONLOCAL_R50}},
+    "nl_i3d_r101": {"backbone": {"variant": "i3d_r101", **_NONLOCAL_I3D_R101}},
+    "slowfast_r50_4x16": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_4X16}},
+    "slowfast_r50_8x8": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8}},
+    "slowfast_r101_8x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101}},
+    "slowfast_r101_16x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101}},
+    "slowfast_r50_8x8_nl": {
+        "backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8, **_NONLOCAL_R50}
+    },
+    "slowfast_r101_8x8_nl": {
+        "backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101, **_NONLOCAL_SLOWFAST_R101}
+    },
+    "slowfast_r50_64f_112": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_64F}},
+    "slowfast_r101_64f_112": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_64F}},
+    "slowfast_r50_r1ch88": {"backbone": {"variant": "slowfast_r50", **_R1CH88}, "head": _NO_BIAS},
+    "slowfast_r101_r1ch88": {
+        "backbone": {"variant": "slowfast_r101", **_R1CH88},
+        "head": _NO_BIAS,
+    },
+    "r2plus1d_r34": {"backbone": {"variant": "c2d_r34", **_R2PLUS1D, "stem_pool": False}},
+    "r2plus1d_r50": {"backbone": {"variant": "c2d_r50", **_R2PLUS1D}},
+    "r2plus1d_r101": {"backbone": {"variant": "c2d_r101", **_R2PLUS1D}},
+    "r2plus1d_r50_ptv": {"backbone": {"variant": "c2d_r50", **_R2PLUS1D_PTV}},
+    "ip_csn_r101": {"backbone": {"variant": "c2d_r101", **_IP_CSN}},
+    "ip_csn_r152": {"backbone": {"variant": "c2d_r152", **_IP_CSN}},
+    "ir_csn_r101": {"backbone": {"variant": "c2d_r101", **_IR_CSN}},
+    "ir_csn_r152": {"backbone": {"variant": "c2d_r152", **_IR_CSN}},
+    "r3d_r50": {"backbone": {"variant": "c2d_r50", **_R3D}},
+    "r3d_r50_x1": {"backbone": {"variant": "c2d_r50", **_R3D, "expansion": 1}},
+    "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
+    "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
+    "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},
+    "tpn_slowonly_r50": {"backbone": {"variant": "slowonly_r50"}, "neck": _TPN},
+    "tpn_slowonly_r101": {"backbone": {"variant": "slowonly_r101"}, "neck": _TPN},
+}
+"""Whole models by name: rows of the `backbone`, `neck` and `head` arguments of `create`."""
