@@ -185,7 +185,8 @@ class ViewSpec:
         _check("clip_starts", self.clip_starts, CLIP_STARTS)
         _check("crop", self.crop, CROPS)
         _check("average", self.average, AVERAGES)
-        _check("is_flipped", self.is_flipped, (False, True))
+        if self.is_flipped not in (False, True):
+            raise InputError(f"is_flipped must be True or False; got {self.is_flipped!r}.")
         if self.stride < 0:
             raise InputError(f"stride must be 0 (as the clip has it) or more; got {self.stride}.")
         if self.order:

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from tempo import explain, recipe
-from tempo.data import flow_sampling, sampling
+from tempo import explain, protocols, recipe
+from tempo.data import flow_sampling, sampling, view_draws
 from tempo.errors import InputError
 from tempo.types import ClipSpec, FlowSpec
 from tests import tiny
@@ -178,6 +178,23 @@ def test_the_command(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "config.py"]
     done = tiny.run("--explain-sampling")
     assert done.returncode == 2 and done.stderr.startswith("error: --config is missing")
+
+
+def test_random_views_of_another_stride_and_order():
+    video = explain.Video(4, 25)
+    views = {"views": "vipriors_20", "num_clips": 3}
+    text = text_of(video, clip={"num_frames": 8, "short": "loop"}, eval={"tta20": views})
+    clip = ClipSpec(num_frames=8, stride=2, order="concat", short="loop")
+    shares = view_draws.draw(protocols.view_spec(**views), "imagined").starts
+    expected = sampling.eval_indices(100, clip, 3, "random", shares=shares)
+    assert numbers_below(text, "tta20") == expected.tolist()
+    assert "tta20: 3 clips (random) x 1 crop = 3 views of split 'test', at the end" in text
+    assert (
+        "the centre, 112 px, of frames resized to 128 px, seed 20\nClip: 8 frames, one in 2" in text
+    )
+    assert "every video has its own draws" in text
+    with pytest.raises(InputError, match="played forwards"):
+        text_of(video, FLOW, eval={"tta20": views})
 
 
 def test_other_kinds_of_evaluators_are_drawn_too():

@@ -49,7 +49,7 @@ def test_views_have_a_stride_and_an_order_of_their_own():
         (lambda: ViewSpec(crop="four"), "ten, full, random; got 'four'"),
         (lambda: ViewSpec(size_px=300), "size_px=300 does not fit"),
         (lambda: ViewSpec(clip_starts="anywhere"), "linspace, ticks, random; got 'anywhere'"),
-        (lambda: ViewSpec(is_flipped="yes"), "one of False, True; got 'yes'"),
+        (lambda: ViewSpec(is_flipped="yes"), "True or False; got 'yes'"),
         (lambda: ViewSpec(stride=-1), "stride must be 0 .* got -1"),
         (lambda: ViewSpec(order="both"), "normal, reverse, concat; got 'both'"),
         (lambda: ViewSpec(seed=2**32), "seed must be 0 to"),

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tempo.data import clip_stream, pipeline, sampling
+from tempo.data import clip_stream, pipeline, playback, view_draws
 from tempo.data.builders import records as builder
 from tempo.data.video import browse
 from tempo.types import ClipSpec, ViewSpec
@@ -76,22 +76,35 @@ def test_a_frame_that_is_out_of_turn_is_no_clip():
         list(clip_stream.clips_of([(0, np.zeros(1)), (2, np.zeros(1))], np.array([[0, 1]])))
 
 
-@pytest.mark.parametrize("crop", ["center", "three", "five", "ten", "full"])
-@pytest.mark.parametrize("short_side_px", [40, 48, 60])
-def test_views_are_those_of_an_evaluation_of_encoded_records(tiny, tmp_path, crop, short_side_px):
+@pytest.fixture(scope="module")
+def encoded(tiny, tmp_path_factory):
+    """A folder of videos, and their records."""
+    root = tmp_path_factory.mktemp("encoded")
     for name, shape in (("wide", {}), ("tall", {"width": 48, "height": 66})):
-        tiny.write_video(tmp_path / "tree" / "a" / f"{name}.mp4", 20, **shape)
-        tiny.write_video(tmp_path / "tree" / "b" / f"{name}.mkv", 23, codec="libx264", **shape)
-    builder.build(tmp_path / "tree", tmp_path / "out", kind="encoded", progress=False)
-    records = pipeline.open_records(tmp_path / "out")
+        tiny.write_video(root / "tree" / "a" / f"{name}.mp4", 20, **shape)
+        tiny.write_video(root / "tree" / "b" / f"{name}.mkv", 23, codec="libx264", **shape)
+    builder.build(root / "tree", root / "out", kind="encoded", progress=False)
+    return root / "tree", pipeline.open_records(root / "out")
+
+
+CROPS = [{"crop": crop} for crop in ("center", "three", "five", "ten", "full")]
+DRAWN = {"crop": "random", "clip_starts": "random", "is_flipped": True, "order": "concat"}
+
+
+@pytest.mark.parametrize("how", [*CROPS, {**DRAWN, "stride": 3, "seed": 5}], ids=str)
+@pytest.mark.parametrize("short_side_px", [40, 48, 60])
+def test_views_are_those_of_an_evaluation_of_encoded_records(encoded, how, short_side_px):
+    tree, records = encoded
     clip = ClipSpec(num_frames=4, stride=2)
-    view = ViewSpec(num_clips=3, crop=crop, short_side_px=short_side_px, size_px=32)
+    view = ViewSpec(num_clips=3, short_side_px=short_side_px, size_px=32, **how)
     for split in map(records.split, records.splits):
         with pipeline.eval_batches(split, clip=clip, view=view, batch_size=1) as batches:
             for batch in batches:
-                path = tmp_path / "tree" / split.manifest[int(batch["index"][0])]["path"]
-                video = browse.look(path)
-                wanted = sampling.eval_indices(video.num_frames, clip, 3)
-                found = sorted(clip_stream.views(video, wanted, view), key=lambda clip: clip[0])
+                video = browse.look(tree / split.manifest[int(batch["index"][0])]["path"])
+                draws = view_draws.draw(view, str(batch["id"][0]))
+                about = clip, view, video.timestamps_s
+                wanted = playback.view_indices(video.num_frames, *about, shares=draws.starts)
+                stream = clip_stream.views(video, wanted, view, draws)
+                found = sorted(stream, key=lambda clip: clip[0])
                 crops = np.concatenate([crops for _, crops in found])
                 np.testing.assert_array_equal(crops, batch["video"][0])

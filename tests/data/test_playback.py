@@ -13,22 +13,26 @@ CLIP = ClipSpec(num_frames=4, stride=4)
 TIMES = np.arange(100) / 25
 
 
+SHARES = np.array([0.1, 0.6, 0.999])
+
+
 def views(scale, num_clips=3, num_frames=100, extra=0, starts="linspace", **clip):
     clip = dataclasses.replace(CLIP, **clip)
     view = ViewSpec(num_clips=num_clips, clip_starts=starts)
-    return playback.view_indices(num_frames, clip, view, TIMES[:num_frames], extra, scale)
+    about = clip, view, TIMES[:num_frames], extra, scale, SHARES
+    return playback.view_indices(num_frames, *about)
 
 
 def windows(num_frames=100, scale=1.0, extra=0, clip=CLIP, fps=25.0, **how):
     return playback.window_indices(num_frames, clip, TIMES[:num_frames], fps, extra, scale, **how)
 
 
-@pytest.mark.parametrize("starts", ["linspace", "ticks"])
+@pytest.mark.parametrize("starts", ["linspace", "ticks", "random"])
 @pytest.mark.parametrize("order", ["normal", "reverse", "concat"])
 @pytest.mark.parametrize("sampling_kind", ["dense", "segments"])
 def test_a_scale_of_one_is_the_evaluation(starts, order, sampling_kind):
     clip = dataclasses.replace(CLIP, order=order, sampling=sampling_kind)
-    expected = sampling.eval_indices(100, clip, 3, starts, TIMES, 0)
+    expected = sampling.eval_indices(100, clip, 3, starts, TIMES, 0, SHARES)
     found = views(1.0, starts=starts, order=order, sampling=sampling_kind)
     np.testing.assert_array_equal(found, expected)
 
@@ -49,6 +53,14 @@ def test_places_between_frames_go_to_the_nearest(scale, steps):
     assert found[0, 0] == 0 and found[-1, -1] == 99  # from end to end, as linspace says
 
 
+def test_views_bring_their_own_stride_and_order():
+    view = ViewSpec(num_clips=3, stride=8, order="reverse")
+    expected = sampling.eval_indices(
+        100, dataclasses.replace(CLIP, stride=8, order="reverse"), 3, timestamps=TIMES
+    )
+    np.testing.assert_array_equal(playback.view_indices(100, CLIP, view, TIMES), expected)
+
+
 def test_frames_beyond_a_clip_follow_at_the_same_speed():
     found = views(1.1, num_clips=1, extra=1)
     np.testing.assert_array_equal(found[0] - found[0, 0], [0, 4, 9, 13, 18])
@@ -63,7 +75,7 @@ def test_a_video_too_short_for_the_speed_holds_its_last_frame():
     np.testing.assert_array_equal(views(1000, num_clips=2), [[0, 0, 0, 0]] * 2)
 
 
-@pytest.mark.parametrize("starts", ["linspace", "ticks"])
+@pytest.mark.parametrize("starts", ["linspace", "ticks", "random"])
 @pytest.mark.parametrize("short", ["hold_last", "loop"])
 @pytest.mark.parametrize("extra", [0, 1])
 @pytest.mark.parametrize("num_frames", [1, 10, 29, 30, 33, 34, 100])
@@ -72,7 +84,7 @@ def test_a_whole_stride_is_that_of_an_evaluation_in_short_videos_too(
 ):
     clip = dataclasses.replace(CLIP, stride=10, short=short)
     times = TIMES[:num_frames]
-    expected = sampling.eval_indices(num_frames, clip, 3, starts, times, extra)
+    expected = sampling.eval_indices(num_frames, clip, 3, starts, times, extra, SHARES)
     found = views(2.5, num_frames=num_frames, extra=extra, starts=starts, short=short)
     np.testing.assert_array_equal(found, expected)
 

@@ -272,12 +272,32 @@ def test_the_shortest_video_of_ucf101_gives_64_frames_in_every_order(short, orde
     r = rng()
     drawn = np.stack([sampling.train_indices(29, clip, r) for _ in range(50)])
     tested = sampling.eval_indices(29, clip, 10)
-    assert drawn.shape == (50, 64) and tested.shape == (10, 64)
-    for clips in (drawn, tested):
+    anywhere = sampling.eval_indices(29, clip, 10, "random", shares=np.linspace(0, 0.999, 10))
+    assert drawn.shape == (50, 64) and tested.shape == anywhere.shape == (10, 64)
+    for clips in (drawn, tested, anywhere):
         assert clips.dtype == np.int64 and clips.min() == 0 and clips.max() == 28
     (long,) = sampling.eval_indices(400, clip, 1)
     steps = set(np.abs(np.diff(long)))
     assert steps <= ({stride} if order != "concat" else {stride, 0, 1})  # at the turn
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_random_starts_of_tests_are_those_of_training(extra):
+    """Every start at which all frames fit, equally often; 0 where they do not."""
+    shares = (np.arange(1200) + 0.5) / 1200
+    clip = ClipSpec(num_frames=4, stride=2)
+    found = sampling.eval_indices(18, clip, 1200, "random", None, extra, shares)
+    starts, counts = np.unique(found[:, 0], return_counts=True)
+    assert starts.tolist() == list(range(18 - 6 - 2 * extra)) and np.ptp(counts) <= 1
+    assert (np.diff(found, axis=1) == 2).all()
+    short = sampling.eval_indices(5, clip, 1200, "random", None, extra, shares)
+    assert (short[:, 0] == 0).all() and short.max() < 5
+
+
+def test_random_clips_of_segments_have_their_frames_at_one_place_of_all():
+    found = sampling.eval_indices(80, segments(8), 3, "random", shares=np.array([0, 0.5, 0.999]))
+    np.testing.assert_array_equal(found, np.array([0, 5, 9])[:, None] + np.arange(0, 80, 10))
+    assert sampling.eval_indices(3, segments(8), 1, "random", shares=np.array([0.99])).max() == 2
 
 
 def test_clips_at_a_rate_can_be_played_backwards():

@@ -94,5 +94,13 @@ def test_protocol_names_clips_frames_crops_and_average():
         "10 clip(s) of 8x4 frames at 15 fps, short videos loop (ticks) x 3 crop(s) (three, 256 px "
         "of short side 256), mean of probs"
     )
+    view = ViewSpec(
+        num_clips=10, clip_starts="random", crop="random", short_side_px=128, size_px=112,
+        average="logits", is_flipped=True, stride=2, order="concat", seed=19,
+    )  # fmt: skip
+    assert scoring.protocol(view.clip_of(ClipSpec(num_frames=64, short="loop")), view) == (
+        "10 clip(s) of 64x2 frames played forwards, then backwards, short videos loop (random) x "
+        "1 crop(s) (random, 112 px of short side 128), mirrored, seed 19, mean of logits"
+    )
     segments = scoring.protocol(ClipSpec(num_frames=8, sampling="segments"), ViewSpec(crop="full"))
     assert "8 segments" in segments and "full frame" in segments

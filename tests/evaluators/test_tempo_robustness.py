@@ -122,6 +122,9 @@ def test_what_cannot_be_compared_is_refused(counted, tmp_path):
         make(TempoRobustness(), sampling="segments")
     with pytest.raises(InputError, match="no other stride than clip.stride=8"):
         make(TempoRobustness(strides=[8]), stride=8)
+    view = dataclasses.replace(numbered.VIEW, stride=2)
+    with pytest.raises(InputError, match="strides of its own, .* set eval.test.stride=0"):
+        numbered.evaluated(TempoRobustness(), numbered.scorer(counted, view=view), tmp_path)
     with pytest.raises(InputError, match="whole numbers from 1; got 0"):
         TempoRobustness(strides=(8, 0))
     assert not list(tmp_path.iterdir())

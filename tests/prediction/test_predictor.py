@@ -1,6 +1,7 @@
 """A prediction has the numbers of the evaluator; nothing grows with a video's length."""
 
 import dataclasses
+import pathlib
 import tracemalloc
 
 import av
@@ -158,6 +159,21 @@ def test_mirror_images_count_for_the_class_before_mirroring(tmp_path, tiny_video
     np.testing.assert_allclose(
         found.probs, jax.nn.softmax(found.view_logits).mean(axis=0), rtol=1e-5
     )
+
+
+def test_random_views_are_drawn_by_the_name_of_the_file(tmp_path, tiny_videos):
+    path = checkpoints.write(tmp_path / "weights")
+    predict = stubbed(path)
+    own = {"num_clips": 4, "clip_starts": "random", "crop": "random", "is_flipped": True}
+    predict.view = dataclasses.replace(predict.view, **own, stride=3)
+    (tmp_path / "b").mkdir()
+    copies = [tmp_path / "b" / "wide.mp4", tmp_path / "other.mp4"]
+    for copy in copies:
+        copy.write_bytes(pathlib.Path(tiny_videos[0]).read_bytes())
+    found = [predict(str(video)).view_logits for video in (tiny_videos[0], *copies)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert len(np.unique(found[0][:, 0])) == 4 and not np.isclose(found[0], found[2]).all()
+    assert predict(str(copies[0])).view_logits.shape == (4, 7)
 
 
 def test_several_labels_and_groups_of_labels(tmp_path, tiny_videos):

@@ -58,6 +58,8 @@ def test_mirror_images_are_refused_where_they_have_no_class():
         with pytest.raises(InputError, match="can belong to another class; use 1, 3 or 5 crops"):
             settings.views(found, OWN, "2x10")
     assert settings.views(info(is_mirror_safe=True), OWN, "2x10").crop == "ten"
+    with pytest.raises(InputError, match="Views with is_flipped show mirror images"):
+        settings.views(info(is_mirror_safe=False), OWN, "vipriors_3")
 
 
 def test_names_of_classes(tmp_path):

@@ -71,6 +71,30 @@ def test_five_views_are_the_first_five_of_ten():
     np.testing.assert_array_equal(five[4], frames[PLACES[0], 4:36, 14:46])
 
 
+@pytest.mark.parametrize("crop", ["center", "three", "five", "ten", "full", "random"])
+def test_flipped_views_are_the_mirror_images_of_the_others(crop):
+    shares = np.array([[0.2, 0.9], [0.7, 0.1]])
+    for channels, flip in ((3, geometry.flip), (2, geometry.flip_flow)):
+        about = frames_of(channels, height=31), PLACES[..., None], crop, 27, SIZE, flip
+        plain, flipped = (
+            written(views.Views(*about, is_flipped=f, shares=shares)) for f in (False, True)
+        )
+        back = flip(flipped.reshape(-1, *flipped.shape[2:])).reshape(flipped.shape)
+        np.testing.assert_array_equal(back, plain)
+        assert not np.array_equal(plain, flipped)
+
+
+def test_a_random_crop_lies_at_one_place_of_all_frames_of_a_clip():
+    frames = frames_of(height=30, width=41)
+    shares = np.array([[0, 0.999], [0.5, 0.25]])
+    found = views.Views(frames, PLACES[..., None], "random", 30, SIZE, shares=shares)
+    resting = written(found)
+    room = (30 - SIZE + 1, 41 - SIZE + 1)
+    for clip, (y, x) in enumerate([(0, room[1] - 1), (room[0] // 2, room[1] // 4)]):
+        expected = frames[PLACES[clip], y : y + SIZE, x : x + SIZE]
+        np.testing.assert_array_equal(resting[clip], expected)
+
+
 def test_nothing_holds_the_views_a_second_time():
     frames, places = frames_of(), np.tile(np.arange(5), (40, 4))[..., None]
     found = views.Views(frames, places, "three", 36, SIZE)
