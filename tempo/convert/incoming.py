@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tempo import files, models, pretrained, protocols, trees
+from tempo.convert import asked as asked_model
 from tempo.convert import (
     comparison,
     inflate,
@@ -142,7 +143,7 @@ def read(
     if public.is_image:
         target, ignored, initial = _image_target(asked, found)
     else:
-        found = recognise.agreed(asked, found, public) if asked else found
+        found = asked_model.agreed(asked, found) if asked else found
         target, ignored, initial = found, {}, {}
     if neck:
         if not target.neck:
@@ -216,7 +217,7 @@ def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
     """
     if not asked:
         return found, {}, {}
-    target = recognise.described(asked, found)
+    target = asked_model.described(asked, found)
     if target.family == "slowfast":
         raise InputError(
             "Weights of an image network start networks of one pathway; --model names SlowFast, "

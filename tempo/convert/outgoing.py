@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from flax import linen as nn
 
 from tempo import pretrained, trees
 from tempo.convert import mmaction2, recognise, rules, tensor_files
 from tempo.convert.source import swapped
+from tempo.convert.trunk import Trunk
 from tempo.errors import InputError, lookup
-from tempo.models import slowfast
+from tempo.models import tpn
 
 TARGETS = {"mmaction2": mmaction2.SOURCE}
 """Public formats that are written, by name."""
@@ -46,21 +48,19 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
       InputError: no such checkpoint, or a part of the model that the format has no place for.
     """
     target = lookup(TARGETS, to, "format (--to)")
-    _, variables, info = pretrained.load_model(checkpoint)
+    model, variables, info = pretrained.load_model(checkpoint)
     leaves = {name: np.asarray(value) for name, value in trees.named(variables).items()}
-    backbone, neck = recognise.parts(info["config"]["model"])
-    two_paths = backbone["variant"] in slowfast.VARIANTS
+    trunks = recognise.trunks_of(model.backbone)
+    two_paths = len(trunks) > 1
     layout = next(x for x in target.layouts if x.is_fast_first == two_paths)
     if two_paths:
         fast = leaves["params/backbone/fast/stage4_block1/conv_proj/kernel"].shape[-1]
         leaves[rules.FC] = swapped(leaves[rules.FC], len(leaves[rules.FC]) - fast)
-    is_flat = not two_paths and recognise.trunk_of(_shapes(leaves), "params/backbone/").is_flat
-    shift_every = backbone.get("shift_every", 1) if backbone.get("temporal") == "tsm" else 0
     arrays, unknown = rules.to_keys(
         leaves,
         layout.rows,
-        is_shifted=lambda leaf: _is_shifted(leaf, shift_every),
-        is_flat=lambda leaf: is_flat and leaf.startswith("params/backbone/"),
+        is_shifted=lambda leaf: not two_paths and _is_shifted(leaf, trunks[""]),
+        is_flat=lambda leaf: not two_paths and _is_flat(leaf, trunks[""]),
     )
     homeless = [n for n in unknown if not any(re.search(pattern, n) for pattern in partial)]
     if homeless:
@@ -71,7 +71,7 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
         )
     names = list(info["class_names"])
     meta = {"meta": {"dataset_meta": {"classes": names}} if names else {}}
-    return Export(arrays, meta, unknown, _notes(backbone, neck, info))
+    return Export(arrays, meta, unknown, _notes(model, info))
 
 
 def write(export: Export, path: str) -> None:
@@ -83,27 +83,28 @@ def write(export: Export, path: str) -> None:
     tensor_files.write(path, export.arrays, meta=export.meta)
 
 
-def _is_shifted(leaf: str, every: int) -> bool:
+def _is_shifted(leaf: str, trunk: Trunk) -> bool:
     match = re.fullmatch(r"params/backbone/stage\d_block(\d+)/conv1/kernel", leaf)
-    return bool(every and match) and (int(match[1]) - 1) % every == 0
+    has_shift = trunk["temporal"] == "tsm"
+    return bool(has_shift and match) and (int(match[1]) - 1) % trunk["shift_every"] == 0
 
 
-def _notes(backbone: Mapping[str, Any], neck: Mapping[str, Any], info: Mapping[str, Any]):
+def _is_flat(leaf: str, trunk: Trunk) -> bool:
+    return trunk.is_flat and leaf.startswith("params/backbone/")
+
+
+def _notes(model: nn.Module, info: Mapping[str, Any]) -> list[str]:
     """What mmaction2's config must say, and what it cannot."""
     notes = []
-    if backbone.get("shift_shortcut"):
+    if getattr(model.backbone, "shift_shortcut", False):
         notes.append(
             "the model's projection shortcuts read the shifted input, which mmaction2's do not: "
             "its numbers will differ"
         )
-    if neck:
+    if isinstance(model.neck, tpn.TPN):
         frames = info["preprocessing"]["num_frames"]
         notes.append(
-            f"in mmaction2's config: neck.flow_type={neck.get('flow', 'parallel')!r}, and scales "
-            f"of alphas={neck.get('alphas', 'rule')!r} for {frames} frames"
+            f"in mmaction2's config: neck.flow_type={model.neck.flow!r}, and scales of alphas="
+            f"{model.neck.alphas!r} for {frames} frames"
         )
     return notes
-
-
-def _shapes(leaves: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    return {name: value.shape for name, value in leaves.items()}

@@ -1,7 +1,7 @@
 """What is known of a public source of weights besides the names of its arrays."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,21 @@ class Defaults:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Guess:
+    """Fields of a backbone that no array tells, as some networks have them.
+
+    Attributes:
+      when: of a `recognise.Network`, whether it is one of them.
+      fields: of the backbone; those that arrays can tell (`trunk.FACTS`) are of both pathways.
+      about: those networks, with a verb.
+    """
+
+    when: Callable[[Any], bool]
+    fields: Mapping[str, Any]
+    about: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
     """A public source of weights.
 
@@ -49,7 +64,7 @@ class Source:
       ignored: pattern of keys -> why they are of no use; they are left out and listed.
       neck: fields of the neck that the weights do not tell.
       dense_neck_by_depths: more of them for 3-D networks, by blocks per stage.
-      flat_backbone: fields of a 2-D backbone that the weights do not tell.
+      guesses: fields of the backbone that the weights do not tell; the first that fits counts.
       defaults: by family of model: `dense` (3-D), `segments` (2-D), `slowfast`; `<family>+neck`
         comes before `<family>` for models with a neck.
       is_image: it classifies images: its weights start the backbone of any video network, and make
@@ -64,7 +79,7 @@ class Source:
     dense_neck_by_depths: Mapping[tuple[int, ...], Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
-    flat_backbone: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    guesses: Sequence[Guess] = ()
     is_image: bool = False
 
     def layout(self, keys: Sequence[str]) -> Layout:

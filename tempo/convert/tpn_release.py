@@ -5,7 +5,7 @@ has overwritten, and the released weights were trained so (issue 17 of that repo
 """
 
 from tempo.convert import rules, torchvision
-from tempo.convert.source import Defaults, Layout, Source
+from tempo.convert.source import Defaults, Guess, Layout, Source
 from tempo.papers import tpn
 
 NECK: tuple[rules.Row, ...] = (
@@ -46,9 +46,15 @@ SOURCE = Source(
     ignored={r"cls_head\.new_cls\.": "a copy of cls_head.fc_cls that tests make"},
     neck={"flow": "cascade", "alphas": "equal"},
     dense_neck_by_depths={(3, 4, 23, 3): {"alphas": tpn.RELEASE_ALPHAS["101"]}},
-    # Its shift leaves no trace in the keys; every 2-D network of the release has it, in each block
-    # and before the projection shortcut.
-    flat_backbone={"temporal": "tsm", "shift_shortcut": True},
+    guesses=(
+        # Its shift leaves no trace in the keys; every 2-D network of the release has it, in each
+        # block and before the projection shortcut.
+        Guess(
+            when=lambda network: network.trunk.is_flat,
+            fields={"temporal": "tsm", "shift_shortcut": True},
+            about="the 2-D networks of the TPN release have",
+        ),
+    ),
     defaults={
         "segments": Defaults(clip=_SEGMENTS, views="full_2clip_ticks"),
         "dense": Defaults(clip={"num_frames": 8, "stride": 8}, views="k400_10x3_ticks"),
