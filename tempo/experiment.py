@@ -117,6 +117,11 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
     ops = host_ops.create(r.input.host_ops, r.input.size_px)
     device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
     sampling.check(r.clip, device_ops.extra_frames(r.input.device_ops))
+    for name, evaluator in r.eval.items():
+        try:
+            evaluator.view.clip_of(r.clip)
+        except InputError as e:
+            raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
     models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
     _check_mirroring(r, ops, r.data.name)

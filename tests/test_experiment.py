@@ -2,7 +2,7 @@
 
 import pytest
 
-from tempo import checkpoint, experiment
+from tempo import checkpoint, experiment, recipe
 from tempo.errors import InputError
 from tests import tiny
 
@@ -21,6 +21,16 @@ def test_a_frame_for_differences_needs_dense_clips():
     padded = ({"name": "residual", "pad": "repeat"},)
     with pytest.raises(InputError, match="holds no prepared dataset"):  # so far it fits
         experiment.create(config_of(clip=clip, input={"size_px": 32, "device_ops": padded}))
+
+
+def test_views_that_do_not_fit_the_clips_or_the_dataset_are_named():
+    views = {"views": "vipriors_17", "short_side_px": 36, "size_px": 32}
+    clip = {"num_frames": 4, "sampling": "segments"}
+    made = recipe.from_config(config_of(clip=clip, eval={"tta17": views}))
+    with pytest.raises(InputError, match="^config.eval.tta17: Views at stride=2 .* leave it out"):
+        experiment.check(made)
+    with pytest.raises(InputError, match="^config.eval.tta17.is_flipped would mirror videos, but"):
+        experiment._check_mirroring(made, (), "tempobench_pairs")
 
 
 def test_a_workdir_is_claimed_again_by_the_same_config_with_its_defaults_spelt_out(tmp_path):

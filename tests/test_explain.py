@@ -189,9 +189,7 @@ def test_random_views_of_another_stride_and_order():
     expected = sampling.eval_indices(100, clip, 3, "random", shares=shares)
     assert numbers_below(text, "tta20") == expected.tolist()
     assert "tta20: 3 clips (random) x 1 crop = 3 views of split 'test', at the end" in text
-    assert (
-        "the centre, 112 px, of frames resized to 128 px, seed 20\nClip: 8 frames, one in 2" in text
-    )
+    assert "112 px, of frames resized to 128 px, seed 20\nClip: 8 frames, one in 2 stored" in text
     assert "every video has its own draws" in text
     with pytest.raises(InputError, match="played forwards"):
         text_of(video, FLOW, eval={"tta20": views})

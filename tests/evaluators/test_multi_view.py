@@ -68,19 +68,12 @@ def test_views_are_averaged_after_or_before_the_softmax(records, tmp_path, avera
     assert row["top1"] == np.mean(expected.argmax(1) == saved["label"])
 
 
-@pytest.mark.parametrize("batch_size", [4, 12])
-def test_random_mirrored_views_of_another_stride_and_order(records, tmp_path, batch_size):
+def test_random_mirrored_views_of_another_stride_and_order(records, tmp_path):
     """Nothing but seed, video and clip decides; classes change places where views are mirrored."""
-    how = {
-        "num_clips": 3,
-        "clip_starts": "random",
-        "crop": "random",
-        "average": "logits",
-        "seed": 7,
-    }
-    how |= {"stride": 1, "order": "concat"}
-    row, saved = scores(records, tmp_path, batch_size=batch_size, is_flipped=True, **how)
-    view = ViewSpec(short_side_px=36, size_px=32, is_flipped=True, **how)
+    how = {"num_clips": 3, "clip_starts": "random", "crop": "random", "average": "logits"}
+    how |= {"stride": 1, "order": "concat", "seed": 7, "is_flipped": True}
+    row, saved = scores(records, tmp_path, batch_size=12, **how)
+    view = ViewSpec(short_side_px=36, size_px=32, **how)
     reader = {"clip": ClipSpec(num_frames=4, stride=2), "view": view, "batch_size": 1}
     with pipeline.eval_batches(records.split("test"), **reader) as batches:
         for batch, found in zip(batches, saved["view_logits"], strict=True):
@@ -88,13 +81,11 @@ def test_random_mirrored_views_of_another_stride_and_order(records, tmp_path, ba
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert "4x1 frames played forwards, then backwards" in row["protocol"]
     assert "mirrored, seed 7, mean of logits" in row["protocol"]
-    if batch_size == 4:
-        swapped = np.array([1, 0, 2, 3, 4, 6, 5], np.int32)
-        directed = dataclasses.replace(records, mirror_labels=swapped)
-        _, mapped = scores(directed, tmp_path, is_flipped=True, **how)
-        np.testing.assert_array_equal(mapped["view_logits"], saved["view_logits"][..., swapped])
-        _, other = scores(records, tmp_path, is_flipped=True, **{**how, "seed": 8})
-        assert not np.isclose(other["logits"], saved["logits"]).all(axis=1).any()
+    swapped = np.array([1, 0, 2, 3, 4, 6, 5], np.int32)
+    directed = dataclasses.replace(records, mirror_labels=swapped)
+    _, mapped = scores(directed, tmp_path, batch_size=4, **how)
+    expected = saved["view_logits"][..., swapped]
+    np.testing.assert_allclose(mapped["view_logits"], expected, rtol=1e-5)
 
 
 def test_logits_are_those_of_the_views(records, tmp_path):
