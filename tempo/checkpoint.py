@@ -31,7 +31,12 @@ logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in str(r
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest few and the best one. Use as a context manager."""
+    """The checkpoints of one run: the newest few and the best one. Use as a context manager.
+
+    Attributes:
+      directory: `<workdir>/checkpoints`.
+      best_metric: as given.
+    """
 
     def __init__(self, workdir: str, *, keep_latest: int = 2, best_metric: str = ""):
         """Opens `<workdir>/checkpoints`, making it if needed.
@@ -53,7 +58,7 @@ class Checkpoints:
             keep.append(
                 preservation.BestN(get_metric_fn=best, n=1, keep_checkpoints_without_metrics=False)
             )
-        self._best_metric = best_metric
+        self.best_metric = best_metric
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -74,7 +79,7 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """Step of the checkpoint with the best metric, or None."""
-        return self._manager.best_step() if self._best_metric else None
+        return self._manager.best_step() if self.best_metric else None
 
     @property
     def latest_step(self) -> int | None:
@@ -98,7 +103,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(info)}
         )
-        is_ranked = self._best_metric in (metrics or {})
+        is_ranked = self.best_metric in (metrics or {})
         self._manager.save(step, args=items, metrics=metrics if is_ranked else None, force=True)
 
     def load_info(self) -> dict[str, Any]:

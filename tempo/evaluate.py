@@ -110,18 +110,7 @@ def is_per_frame(model: nn.Module) -> bool:
     of copies of a frame then has the scores of that frame alone.
     """
     backbone = model.backbone
-    if model.neck is not None or not isinstance(backbone, resnet.ResNet):
-        return False
-    extents = [
-        backbone.stem_kernel_t,
-        backbone.stem_stride_t,
-        backbone.pool1_stride_t,
-        backbone.pool2_stride_t,
-        *backbone.kernels_t,
-    ]
-    return backbone.temporal == "none" and all(
-        extent == 1 if isinstance(extent, int) else set(extent) == {1} for extent in extents
-    )
+    return model.neck is None and isinstance(backbone, resnet.ResNet) and backbone.is_per_frame
 
 
 def best_metric(evaluators: list[Evaluator]) -> str:
@@ -140,6 +129,7 @@ def finish(
     workdir: str,
     *,
     done: Mapping[str, dict[str, Any]] = types.MappingProxyType({}),
+    facts: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Runs all evaluators and prints what they found; the new rows of `results.json`.
 
@@ -152,11 +142,13 @@ def finish(
       step: finished steps of the checkpoint.
       workdir: where `results.json` goes.
       done: rows of the evaluators that have run on these variables already, by name.
+      facts: further keys of every row.
     """
     rows = []
     write_results(workdir, rows)
     for evaluator in evaluators:
-        rows.append(done.get(evaluator.name) or evaluator.run(variables, step))
+        row = done.get(evaluator.name) or evaluator.run(variables, step)
+        rows.append({**row, **facts})
         write_results(workdir, rows[-1:])
     if sharding.is_lead_process():
         say(f"{table(rows)}\nresults are in {os.path.join(workdir, 'results.json')}")

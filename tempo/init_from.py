@@ -5,7 +5,8 @@ read; `begin` opens the weights that a config names, and `load` puts them on the
 
 | part            | what becomes of it                                                             |
 |-----------------|--------------------------------------------------------------------------------|
-| backbone        | taken whole, 2-D kernels inflated; it is an error if that cannot be            |
+| backbone        | taken whole, 2-D kernels inflated; it is an error if that cannot be, but for   |
+|                 | leaves that `config.init_fresh` matches: those that do not fit are fresh       |
 | neck            | taken whole if every leaf fits, else fresh                                     |
 | auxiliary heads | their convolutions as the neck, their classifiers as the head                  |
 | head            | taken if the classes are the same and it reads the same features, else fresh   |
@@ -89,14 +90,30 @@ class Plan:
     report: tuple[str, ...]
 
 
-def plan(there: Shapes, here: Shapes, classes_there: Classes, classes_here: Classes) -> Plan:
+def plan(
+    there: Shapes,
+    here: Shapes,
+    classes_there: Classes,
+    classes_here: Classes,
+    fresh_pattern: str = "",
+) -> Plan:
     """Which leaves of the weights `there` the model `here` starts from.
 
+    Args:
+      there: leaves of the weights.
+      here: leaves of the model.
+      classes_there: that the weights score.
+      classes_here: that the model scores.
+      fresh_pattern: regular expression of leaves of the backbone that start fresh where the weights
+        lack them or have them in another shape; "" is none.
+
     Raises:
-      InputError: a leaf of the backbone is missing on one side or has another shape.
+      InputError: another leaf of the backbone is missing on one side or has another shape.
     """
     theirs, ours = _by_part(there), _by_part(here)
-    _check_backbone(theirs["backbone"], ours["backbone"])
+    fresh = _fresh(there, ours["backbone"], fresh_pattern)
+    _check_backbone(theirs["backbone"], ours["backbone"], fresh)
+    ours["backbone"] = {n: shape for n, shape in ours["backbone"].items() if n not in fresh}
     reasons = {part: _misfit(theirs[part], ours[part]) for part in ours}
     difference = classes_there.difference(classes_here)
     reads_other = reasons["neck"] or (theirs["neck"] and not ours["neck"])
@@ -109,6 +126,9 @@ def plan(there: Shapes, here: Shapes, classes_there: Classes, classes_here: Clas
     taken = [name for part, leaves in ours.items() if not reasons[part] for name in leaves]
     inflated = [name for name in taken if there[name] != here[name]]
     report = []
+    if fresh:
+        count = _leaves(len(fresh))
+        report.append(f"backbone: {count} fresh, as config.init_fresh has it: {fresh[0]}, ...")
     for part in ("backbone", "neck", "aux heads", "aux classifiers", "head"):
         report += _describe(part, theirs[part], ours[part], reasons[part], inflated)
     return Plan(frozenset(taken), frozenset(inflated), tuple(report))
@@ -123,12 +143,14 @@ class Weights:
       info: what is stored beside the arrays.
       shapes: of `{"params", "batch_stats"}`.
       method: row of `tempo.convert.inflate.INFLATIONS`.
+      fresh_pattern: as of `plan`.
     """
 
     path: str
     info: Mapping[str, Any]
     shapes: Mapping[str, Any]
     method: str
+    fresh_pattern: str = ""
 
     def plan(self, variables: Any, classes: Classes) -> Plan:
         """What a model takes of these weights.
@@ -149,7 +171,7 @@ class Weights:
             if name not in initial or _part(name) == "backbone"
         }
         try:
-            return plan(there, trees.named_shapes(variables), own, classes)
+            return plan(there, trees.named_shapes(variables), own, classes, self.fresh_pattern)
         except InputError as e:
             raise InputError(f"config.init_from: the weights in {self.path!r} {e}") from None
 
@@ -185,29 +207,57 @@ class Weights:
         return "\n          ".join(lines)
 
 
-def begin(recipe: recipes.Recipe) -> Weights | None:
+def begin(recipe: recipes.Recipe, folder: str = "") -> Weights | None:
     """The weights that a config names, checked against its backbone; None if it names none.
 
+    Args:
+      recipe: of the run.
+      folder: of the weights, in place of `recipe.init_from`.
+
     Raises:
-      InputError: no checkpoint there, a damaged one, or one of another backbone.
+      InputError: no checkpoint there, a damaged one, or one of another backbone; or as
+        `shapes_of`.
     """
     method = recipe.init_inflate
     lookup(inflate.INFLATIONS, method, "config.init_inflate")
-    if not recipe.init_from:
+    folder = folder or str(recipe.init_from)
+    if not folder:
         return None
-    if not os.path.isdir(recipe.init_from):
+    if not os.path.isdir(folder):
         raise InputError(
-            f"config.init_from: no folder {str(recipe.init_from)!r}. {_IMAGENET}, and any run's "
+            f"config.init_from: no folder {folder!r}. {_IMAGENET}, and any run's "
             "workdir will do; init=scratch behind the colon of a TPN recipe starts without weights."
         )
-    path = checkpoint.find(str(recipe.init_from))
-    weights = Weights(path, pretrained.load_info(path), checkpoint.variable_shapes(path), method)
+    path = checkpoint.find(folder)
+    stored = checkpoint.variable_shapes(path)
+    weights = Weights(path, pretrained.load_info(path), stored, method, recipe.init_fresh)
+    weights.plan(shapes_of(recipe), Classes(2))
+    return weights
+
+
+def shapes_of(recipe: recipes.Recipe) -> dict[str, Any]:
+    """Shapes of `{"params", "batch_stats"}` of a config's model, for two classes.
+
+    How many there are is known when the data are: till then any number will do.
+
+    Raises:
+      InputError: `init_fresh` is no regular expression, or matches nothing of the model.
+    """
     size = recipe.input.size_px
-    # The number of classes is known when the data are: till then any will do.
     model = models.create(2, **recipe.model)
     shapes = pretrained.variable_shapes(model, (recipe.clip.num_frames, size, size, 3))
-    weights.plan(shapes, Classes(2))
-    return weights
+    try:
+        pattern = re.compile(recipe.init_fresh)
+    except (TypeError, re.error) as e:
+        raise InputError(
+            f"config.init_fresh: {recipe.init_fresh!r} is not a regular expression ({e})."
+        ) from None
+    if not any(pattern.search(name) for name in trees.named_shapes(shapes)):
+        raise InputError(
+            f"config.init_fresh={recipe.init_fresh!r} matches no leaf of the model; leaves are "
+            "named such as 'params/backbone/stage1_block1/conv1/kernel'."
+        )
+    return shapes
 
 
 def _source(info: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -242,10 +292,20 @@ def _misfit(there: Shapes, here: Shapes) -> str:
     return f"the weights have another ({bad[0]})" if bad else ""
 
 
-def _check_backbone(there: Shapes, here: Shapes) -> None:
+def _fresh(there: Shapes, backbone: Shapes, pattern: str) -> list[str]:
+    """Leaves of the backbone that match the pattern and have no fitting one in the weights."""
+    unfit = trees.differences(there, backbone, "weights", fits=_fits) if pattern else {}
+    return [name for name in unfit if name in backbone and re.search(pattern, name)]
+
+
+def _check_backbone(there: Shapes, here: Shapes, fresh: Sequence[str]) -> None:
     found = trees.differences(there, here, "weights", fits=_fits)
     # Statistics of norms that the model keeps no statistics of are no sign of another network.
-    bad = [text for name, text in found.items() if name in here or name.startswith("params/")]
+    bad = [
+        text
+        for name, text in found.items()
+        if name not in fresh and (name in here or name.startswith("params/"))
+    ]
     if not bad:
         return
     theirs, ours = _depths(there), _depths(here)

@@ -1,12 +1,14 @@
 """Trains or evaluates: `python -m tempo.main --config configs/quickstart.py --workdir runs/x`.
 
-Any number of the config can be changed on the command line: `--config.batch_size=8`. The same
-command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and saved),
-1 the run failed, 2 bad input.
+Any number of the config can be changed on the command line: `--config.batch_size=8`. A config with
+stages runs them one after the other; looking at a config, or evaluating with one, takes the last.
+The same command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and
+saved), 1 the run failed, 2 bad input.
 """
 
 import os
 import sys
+from typing import Any
 
 import ml_collections
 from absl import app, flags, logging
@@ -99,18 +101,18 @@ def main(argv: list[str]) -> int:
         _need(config)
     _start_processes()
     # Imported here so that --help and a wrong flag answer at once.
-    from tempo import evaluate, train
+    from tempo import evaluate, staged
 
     if evaluating:
         evaluate.evaluate(
-            config,
+            _last_stage(config),
             _WORKDIR.value,
             _CHECKPOINT.value,
             _EVALUATORS.value,
             save_embedding=_SAVE_EMBEDDING.value,
         )
     else:
-        train.train(config, _WORKDIR.value)
+        staged.run(config, _WORKDIR.value)
     return 0
 
 
@@ -164,6 +166,13 @@ def _config() -> ml_collections.ConfigDict | None:
         raise InputError(" ".join(str(e).split())) from None
 
 
+def _last_stage(config: ml_collections.ConfigDict | None) -> Any:
+    """The config of the run that is in the workdir itself: what a config with stages ends in."""
+    from tempo import stages
+
+    return config if config is None else stages.last(config)
+
+
 def _need(config: ml_collections.ConfigDict | None) -> None:
     if config is None:
         raise InputError("--config is missing, for example --config configs/quickstart.py.")
@@ -173,7 +182,7 @@ def _profile(config: ml_collections.ConfigDict | None) -> int:
     _need(config)
     from tempo import train
 
-    print(train.profile_input(config))
+    print(train.profile_input(_last_stage(config)))
     return 0
 
 
@@ -206,7 +215,7 @@ def _explain(config: ml_collections.ConfigDict | None, seconds: float, fps: floa
     _need(config)
     from tempo import explain, recipe
 
-    made = recipe.from_config(config)
+    made = recipe.from_config(_last_stage(config))
     print(explain.explain(made, explain.imagine(made, seconds, fps)), end="")
     return 0
 

@@ -17,7 +17,8 @@ sees a ConfigDict. Defaults live in the signatures that the sections feed:
 | `mesh`     | `tempo.sharding.make_mesh`                |
 | `eval`     | one `EvalSettings` per evaluator, by name |
 
-An evaluator's `kind` (a row of `tempo.evaluators.KINDS`) decides which further keys it has.
+An evaluator's `kind` (a row of `tempo.evaluators.KINDS`) decides which further keys it has. Stages
+make several configs of one: see `tempo.stages`.
 """
 
 import dataclasses
@@ -92,6 +93,8 @@ class LoopSettings:
       log_every_steps: interval of `metrics.jsonl` and of the check for a loss that is not finite.
       checkpoint_every_steps: interval of checkpoints; evaluations during training save too.
       keep_checkpoints: how many of the newest to keep, besides the best one.
+      stop_at: 0 to 1; the run ends, and counts as finished, at the first evaluation during training
+        whose metric (that of the best checkpoint) reaches it. 0 goes on to the last epoch.
     """
 
     accumulate_steps: int = 1
@@ -99,6 +102,7 @@ class LoopSettings:
     log_every_steps: int = 20
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
+    stop_at: float = 0.0
 
     def __post_init__(self):
         for name in (
@@ -111,6 +115,10 @@ class LoopSettings:
                 raise InputError(f"loop.{name} must be at least 1; got {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"loop.ema_decay must be in [0, 1); got {self.ema_decay}.")
+        if not 0 <= self.stop_at <= 1:
+            raise InputError(
+                f"loop.stop_at is a share of the videos, 0 (off) to 1; got {self.stop_at}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +157,9 @@ class Recipe:
       total_epochs: length of the run.
       init_from: weights to start from: a converted checkpoint, a run's workdir or one of its steps;
         "" for none. See `tempo.init_from`.
+      init_fresh: regular expression of leaves of the model, such as those of modules that the
+        weights' network had not: where the weights lack them, or have them in another shape, they
+        start fresh. "" is none.
       init_inflate: row of `tempo.convert.inflate.INFLATIONS`, for weights of a 2-D network.
       row: name of the published number that the run is to be compared with; changes nothing.
       loss: keywords of `tempo.task.create`.
@@ -168,6 +179,7 @@ class Recipe:
     batch_size: int
     total_epochs: float
     init_from: str
+    init_fresh: str
     init_inflate: str
     row: str
     loss: Mapping[str, Any]
@@ -183,6 +195,7 @@ SCALARS = {
     "batch_size": 64,
     "total_epochs": 150.0,
     "init_from": "",
+    "init_fresh": "",
     "init_inflate": "repeat",
     "row": "",
     "sharding_rules": (),
@@ -209,7 +222,12 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
         and has no defaults, or a value out of range.
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
-    check_keys("The config", tree, Recipe)
+    if tree.pop("stages", {}):
+        raise InputError(
+            "The config has stages, which are several runs: tempo.staged.train runs them, and "
+            "tempo.stages.last gives the config of the last."
+        )
+    check_keys("The config", tree, Recipe, also=("stages",))
     for name in ("data", "clip", "model"):
         if name not in tree:
             raise InputError(f"The config has no section {name!r}; it must say at least that.")
@@ -286,6 +304,17 @@ def with_embedding(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dic
             "--evaluators multi_view."
         )
     return {**tree, "eval": there | {key: {**there[key], "save_embedding": True} for key in chosen}}
+
+
+def check_stop(made: Recipe) -> None:
+    """Raises `InputError` if the run is to stop at a metric that nothing measures meanwhile."""
+    kind = KINDS["multi_view"].name
+    is_measured = any(e.every_epochs > 0 and e.kind.name == kind for e in made.eval.values())
+    if made.loop.stop_at and not is_measured:
+        raise InputError(
+            f"config.loop.stop_at={made.loop.stop_at} needs an evaluator of kind {kind!r} that "
+            "runs during training; set config.eval.NAME.every_epochs above 0, or stop_at to 0."
+        )
 
 
 def main_evaluator(made: Recipe) -> EvalSettings | None:

@@ -1,5 +1,6 @@
 """Training, from a config to checkpoints and results; reads top to bottom."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +29,23 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 _AUGMENT, _DROPOUT = 0, 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """What became of a run.
+
+    Attributes:
+      rows: of `results.json`; empty if the run has not come to its end.
+      end: what its last checkpoint says of the end: `step` of `total_steps`, and where there is a
+        main evaluator its `metric`, the `value` there and the `stop_at` that it was to reach; None
+        if the run was told to stop before.
+      is_told_to_stop: by SIGTERM, in its last step perhaps.
+    """
+
+    rows: list[dict[str, Any]]
+    end: Mapping[str, Any] | None
+    is_told_to_stop: bool = False
+
+
 def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]:
     """Trains (or goes on training) in `workdir`, then evaluates.
 
@@ -44,8 +62,27 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
       InputError: before any long work, for a config, dataset or workdir that cannot be used.
       NonFiniteError: the loss, its gradient or the state became NaN or infinite.
     """
+    return run(config, workdir).rows
+
+
+def run(
+    config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str, weights_from: str = ""
+) -> Ended:
+    """As `train`, and says how the run ended.
+
+    Args:
+      config: see `tempo.recipe`.
+      workdir: of the run.
+      weights_from: folder of the weights to begin from, in place of `config.init_from`.
+
+    Raises:
+      InputError: as `train`.
+      NonFiniteError: as `train`.
+    """
+    made = recipe.from_config(config)
+    recipe.check_stop(made)
     # Weights that do not fit are found before the data are made; a run that goes on needs none.
-    weights = None if checkpoint.exists(workdir) else init_from.begin(recipe.from_config(config))
+    weights = None if checkpoint.exists(workdir) else init_from.begin(made, weights_from)
     exp = experiment.create(config)
     r = exp.recipe
     steps_per_epoch, total_steps = experiment.num_steps(exp)
@@ -64,7 +101,43 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
     init_key = jax.random.key(r.seed)
     shapes = jax.eval_shape(init, init_key, {})
     shardings = sharding.infer_shardings(shapes, exp.mesh, r.sharding_rules)
-    step_fn = make_step(
+    abstract = sharding.as_abstract(shapes, shardings)
+    step_fn = _jitted_step(exp, tx, schedule, shardings)
+
+    with Checkpoints(
+        workdir,
+        keep_latest=r.loop.keep_checkpoints,
+        best_metric=evaluate.best_metric(evaluators),
+    ) as checkpoints:
+        # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
+        ended, rows = Ended([], None), {}
+        if checkpoints.latest_step is not None:
+            info = checkpoints.load_info()
+            _check_same_data(exp, info)
+            ended = Ended([], info.get("end"))
+            state = checkpoints.restore(abstract)
+            say(f"resumed at step {int(state.step)} of {total_steps}")
+        else:
+            loaded = _load(weights, exp, abstract) if weights else {}
+            state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
+            del loaded
+        try:
+            if ended.end is None:
+                state, rows, ended = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
+        except NonFiniteError as e:
+            checkpoints.delete(e.bad_step)
+            raise
+        if checkpoints.best_step is not None:
+            say(f"best checkpoint so far: step {checkpoints.best_step}")
+
+    return _finish(ended, evaluators, state, workdir, rows)
+
+
+def _jitted_step(
+    exp: Experiment, tx: optax.GradientTransformation, schedule: optim.Schedule, shardings: Any
+) -> Step:
+    r = exp.recipe
+    step = make_step(
         exp.model,
         exp.task,
         tx,
@@ -75,34 +148,29 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
         ema_decay=r.loop.ema_decay,
     )
     replicated = sharding.replicated(exp.mesh)
-    step_fn = jax.jit(step_fn, donate_argnums=0, out_shardings=(shardings, replicated))
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated))
 
-    with Checkpoints(
-        workdir,
-        keep_latest=r.loop.keep_checkpoints,
-        best_metric=evaluate.best_metric(evaluators),
-    ) as checkpoints:
-        # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
-        if checkpoints.latest_step is not None:
-            _check_same_data(exp, checkpoints.load_info())
-            state = checkpoints.restore(sharding.as_abstract(shapes, shardings))
-            say(f"resumed at step {int(state.step)} of {total_steps}")
-        else:
-            loaded = _load(weights, exp, sharding.as_abstract(shapes, shardings)) if weights else {}
-            state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
-            del loaded
-        try:
-            state, rows = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
-        except NonFiniteError as e:
-            checkpoints.delete(e.bad_step)
-            raise
-        if checkpoints.best_step is not None:
-            say(f"best checkpoint so far: step {checkpoints.best_step}")
 
-    step = int(state.step)
-    if step < total_steps:
-        return []
-    return evaluate.finish(evaluators, state.eval_variables(), step, workdir, done=rows)
+def _finish(
+    ended: Ended,
+    evaluators: list[evaluate.Evaluator],
+    state: TrainState,
+    workdir: str,
+    done: Mapping[str, dict[str, Any]],
+) -> Ended:
+    """With the results of a run that has come to its end; `done` has what is there of them."""
+    end, facts = ended.end, {}
+    if end is None:
+        return ended
+    if end["step"] < end["total_steps"]:
+        facts = {"stopped": dict(end)}
+        say(
+            f"stopped at step {end['step']} of {end['total_steps']}, for {end['metric']} "
+            f"{end['value']:.3f} has reached loop.stop_at={end['stop_at']:g}"
+        )
+    variables, step = state.eval_variables(), int(state.step)
+    rows = evaluate.finish(evaluators, variables, step, workdir, done=done, facts=facts)
+    return dataclasses.replace(ended, rows=rows)
 
 
 def _load(
@@ -133,11 +201,17 @@ def _loop(
     evaluators: list[evaluate.Evaluator],
     checkpoints: Checkpoints,
     workdir: str,
-) -> tuple[TrainState, dict[str, dict[str, Any]]]:
-    """Steps to the end of the run or to SIGTERM: the state, and the last step's result rows."""
+) -> tuple[TrainState, dict[str, dict[str, Any]], Ended]:
+    """Steps to the end of the run or to SIGTERM: the state, the last step's result rows, the end.
+
+    Rows of results are left to the caller.
+    """
     r = exp.recipe
     steps_per_epoch, total_steps = experiment.num_steps(exp)
     start = int(state.step)
+    # Of a run from before ends were stored, whose last step is done.
+    end = {"step": start, "total_steps": total_steps} if start == total_steps else None
+    stopping = False
     lead = sharding.is_lead_process()
     batch_sharding = sharding.batch_sharding(exp.mesh)
     info = exp.checkpoint_info()
@@ -172,11 +246,27 @@ def _loop(
                 scores = {e.main_metric: rows[e.name][e.metric] for e in due}
                 if scores:
                     writer.write_scalars(step, scores)
-                checkpoints.save(step, state, {**info, "step": step}, scores)
-            if stopping and not last:
+                end = _end(step, total_steps, scores, checkpoints.best_metric, r.loop.stop_at)
+                checkpoints.save(step, state, {**info, "step": step, "end": end}, scores)
+                if end:
+                    break
+            if stopping:
                 say(f"stopped after step {step} and saved; the same command goes on")
                 break
-    return state, rows
+    return state, rows, Ended([], end, stopping)
+
+
+def _end(
+    step: int, total_steps: int, scores: Mapping[str, float], metric: str, stop_at: float
+) -> dict[str, Any] | None:
+    """What is stored of a run's end if `step` is its last one, see `Ended`; else None."""
+    measured = metric in scores
+    if step < total_steps and not (measured and stop_at and scores[metric] >= stop_at):
+        return None
+    end = {"step": step, "total_steps": total_steps}
+    if measured:
+        end |= {"metric": metric, "value": float(scores[metric]), "stop_at": stop_at}
+    return end
 
 
 def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> str:

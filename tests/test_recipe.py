@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 import tempo
-from tempo import recipe
+from tempo import recipe, stages
 from tempo.errors import InputError
 from tempo.evaluators import KINDS, multi_view, per_frame, tempo_robustness, use_of_time
 
@@ -87,7 +87,7 @@ def test_every_config_in_the_tree_is_valid(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.__doc__ and "python -m tempo" in module.__doc__
-    recipe.from_config(module.get_config(""))
+    recipe.from_config(stages.last(module.get_config("")))
 
 
 def evaluators(**eval_section):
