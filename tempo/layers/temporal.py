@@ -50,10 +50,7 @@ class TemporalShift(nn.Module):
                 "frame; set backbone.temporal='none' or give clips of more frames."
             )
         back, forth, rest = jnp.split(x, (fold, 2 * fold), axis=-1)
-        zeros = jnp.zeros_like(back[:, :1])
-        back = jnp.concatenate([back[:, 1:], zeros], axis=1)
-        forth = jnp.concatenate([zeros, forth[:, :-1]], axis=1)
-        return jnp.concatenate([back, forth, rest], axis=-1)
+        return jnp.concatenate([_later(back, 1), _later(forth, -1), rest], axis=-1)
 
 
 class TemporalAdaptive(nn.Module):
@@ -94,17 +91,14 @@ class TemporalAdaptive(nn.Module):
         means = jnp.mean(x, axis=(2, 3), dtype=jnp.float32)
         taps = self._kernel(means)
         weights = self._weights(means)
-        # Kernel and weight together are one small factor per frame and tap, so x is read once and
-        # no product of x's size is kept for the backward pass.
+        # Kernel and weight together are one small factor per frame and tap, so that no product of
+        # x's size stands between the two.
         reach = self.kernel // 2
-        around = ((0, 0), (reach, reach))
-        frames, weights = jnp.pad(x, (*around, *((0, 0),) * 3)), jnp.pad(weights, (*around, (0, 0)))
-        y = 0
-        for k in range(self.kernel):
-            window = slice(k, k + x.shape[1])
-            factor = (weights[:, window] * taps[:, None, :, k]).astype(x.dtype)
-            y += frames[:, window] * factor[:, :, None, None, :]
-        return y
+        factors = [_later(weights, k - reach) * taps[:, None, :, k] for k in range(self.kernel)]
+        return sum(
+            _later(x, k - reach) * factor.astype(x.dtype)[:, :, None, None, :]
+            for k, factor in enumerate(factors)
+        )
 
     def _kernel(self, means):
         """Global branch: `[B,T,C] -> [B,C,taps]`, positive, with the sum 1 over taps."""
@@ -133,6 +127,15 @@ class TemporalAdaptive(nn.Module):
                 f"The temporal adaptive module {'/'.join(self.path)} has weights for clips of "
                 f"{stored['kernel'].shape[0]} frames and gets {frames}; give clips of that many."
             )
+
+
+def _later(x, frames: int):
+    """Frame t + `frames` of `x [B,T,...]` at t, zeros where there is none."""
+    if frames == 0:
+        return x
+    zeros = jnp.zeros_like(x[:, : abs(frames)])
+    parts = [x[:, frames:], zeros] if frames > 0 else [zeros, x[:, :frames]]
+    return jnp.concatenate(parts, axis=1)
 
 
 TEMPORAL = {"none": None, "tsm": TemporalShift, "tam": TemporalAdaptive}
