@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, check_keys, lookup
+from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
-from tempo.models import heads, resnet, slowfast, tpn
+from tempo.models import fusing, heads, resnet, slowfast, tpn
 from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
 
@@ -103,6 +104,41 @@ def create_model(name_or_config: str | Mapping[str, Any], num_classes: int, **ov
         )
     check_keys("model", config, create)
     return create(num_classes, **config)
+
+
+def fuse(
+    model_arguments: Mapping[str, Any], variables: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model for inference with each asymmetric block made one convolution: the same scores.
+
+    `acb3d` becomes `3x3x3` and `acb2d` `plain`, wherever the backbone has them (arXiv 1908.03930,
+    section 3.3). In training the two differ: the fused norms only add a bias.
+
+    Args:
+      model_arguments: of `create`; `num_classes` is left as it is.
+      variables: `params` and `batch_stats`.
+
+    Returns:
+      Arguments and variables of the fused model.
+
+    Raises:
+      InputError: the model has no asymmetric blocks, or the variables are of another one.
+    """
+    built = {k: v for k, v in model_arguments.items() if k != "num_classes"}
+    pathways = create_model(built, num_classes=1).backbone.pathways()
+    preset = MODELS[built["name"]] if built.get("name") else {}
+    given = built.get("backbone") or {}
+    changed = fusing.arguments({**preset.get("backbone", {}), **given})
+    if not changed:
+        raise InputError(
+            "The model has nothing to fuse: backbone.conv_b is "
+            f"{slots.name_of(next(iter(pathways.values())).conv_b)!r}; it can be "
+            f"{' or '.join(fusing.FUSED)}."
+        )
+    own = {c: variables[c]["backbone"] for c in ("params", "batch_stats")}
+    parts = fusing.leaves(pathways, own)
+    fused = {c: {**variables[c], "backbone": part} for c, part in parts.items()}
+    return {**model_arguments, "backbone": {**given, **changed}}, {**variables, **fused}
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -161,6 +161,11 @@ class ResNet(nn.Module):
         super().__post_init__()
 
     @property
+    def layout(self) -> tuple[blocks.BlockConv, ...]:
+        """The convolutions of every block."""
+        return blocks.layout(self.block, self.expansion)
+
+    @property
     def is_per_frame(self) -> bool:
         """Whether frames do not see each other and none is left out."""
         extents = (
@@ -250,21 +255,29 @@ class ResNet(nn.Module):
             for name, (table, bound) in tables.items()
         }
 
+    def pathways(self) -> dict[str, "ResNet"]:
+        """The one there is, by the name its leaves are under, none; see `SlowFast.pathways`."""
+        return {"": self}
+
+    def block_kernels(self, stage: int, i: int) -> tuple[int, ...]:
+        """Frames that each convolution of block `i` sees, unless `conv_b` says it; both from 0."""
+        pattern = _tuple(self.kernels_t[stage])
+        kernel_t = pattern[i % len(pattern)]
+        inflated = blocks.INFLATED[self.inflate_style][self.block]
+        return tuple(kernel_t if is_inflated else 1 for is_inflated in inflated)
+
     def _stage(self, x, stage: int, norm, act):
         block = nn.remat(blocks.ResidualBlock) if self.remat else blocks.ResidualBlock
-        inflated = blocks.INFLATED[self.inflate_style][self.block]
         modules = self._slots(norm)
         module = modules.pop("temporal")
         time, space = self.strides_t[stage], self.strides[stage]
-        pattern = _tuple(self.kernels_t[stage])
         for i in range(self.depths[stage]):
-            kernel_t = pattern[i % len(pattern)]
-            name = f"stage{stage + 1}_block{i + 1}"
+            name = block_name(stage, i)
             x = block(
-                layout=blocks.layout(self.block, self.expansion),
+                layout=self.layout,
                 features=self.width * 2**stage,
                 strides=(time, space, space) if i == 0 else (1, 1, 1),
-                kernels_t=tuple(kernel_t if is_inflated else 1 for is_inflated in inflated),
+                kernels_t=self.block_kernels(stage, i),
                 conv=self.conv,
                 norm=norm,
                 act=act,
@@ -285,6 +298,11 @@ class ResNet(nn.Module):
                     name=f"{name}_nonlocal",
                 )(x)
         return x
+
+
+def block_name(stage: int, i: int) -> str:
+    """Name of a block and its leaves; `stage` and `i` from 0."""
+    return f"stage{stage + 1}_block{i + 1}"
 
 
 def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
