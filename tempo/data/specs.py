@@ -59,6 +59,7 @@ DATASETS = {
     # Circles have a sense of rotation.
     "tempobench_pairs": DatasetSpec(num_classes=14, mirroring="refuse"),
     "tempobench_variance": DatasetSpec(num_classes=7, mirroring="refuse"),
+    "tempobench_symmetric": DatasetSpec(num_classes=10),
     "ucf101": DatasetSpec(
         reader="ucf101",
         source="the folder ucfTrainTestlist with classInd.txt, trainlist01.txt, testlist01.txt; "

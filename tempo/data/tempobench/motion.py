@@ -6,7 +6,7 @@ which range its tempo is drawn. Nothing that one frame shows depends on the temp
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tempo.errors import InputError
 
@@ -100,12 +100,16 @@ def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _pairs() -> list[TempoClass]:
+def _pairs(patterns: Iterable[str] = PATTERNS) -> list[TempoClass]:
     return [
         TempoClass(_camel(f"{pattern}_{tempo}"), pattern, tempo, period, PAIRS_SPREAD)
-        for pattern in PATTERNS
+        for pattern in patterns
         for tempo, period in MEDIAN_PERIOD_FRAMES.items()
     ]
+
+
+def _symmetric() -> list[TempoClass]:
+    return _pairs(pattern for pattern in PATTERNS if not pattern.startswith("circle_"))
 
 
 def _variance(spread_shift: int = 0) -> list[TempoClass]:
@@ -118,15 +122,20 @@ def _variance(spread_shift: int = 0) -> list[TempoClass]:
     ]
 
 
-CONFIGS: dict[str, Callable[..., list[TempoClass]]] = {"pairs": _pairs, "variance": _variance}
+CONFIGS: dict[str, Callable[..., list[TempoClass]]] = {
+    "pairs": _pairs,
+    "variance": _variance,
+    "symmetric": _symmetric,
+}
 
 
 def classes(config: str, *, spread_shift: int = 0) -> list[TempoClass]:
     """The classes of a row of `CONFIGS`, sorted by name (the label order).
 
     Args:
-      config: `pairs` (pattern x slow/fast: 14 classes) or `variance` (pattern is the label, 7
-        classes, each with its own spread of tempo).
+      config: `pairs` (pattern x slow/fast: 14 classes), `variance` (pattern is the label, 7
+        classes, each with its own spread of tempo) or `symmetric` (the 10 classes of `pairs` that
+        a video keeps when it is mirrored or played backwards, which circles do not).
       spread_shift: which class gets which spread in `variance`: the spreads are moved on by this
         many classes, so that a study can tell the effect of a pattern from that of its spread.
     """

@@ -178,8 +178,9 @@ def write_tempobench(
 
     Args:
       out_dir: the folder; its parents are made.
-      config: `pairs` (7 patterns x slow/fast, 14 classes: one frame cannot tell the tempo) or
-        `variance` (the 7 patterns, each with its own spread of tempo).
+      config: `pairs` (7 patterns x slow/fast, 14 classes: one frame cannot tell the tempo),
+        `variance` (the 7 patterns, each with its own spread of tempo) or `symmetric` (the 10
+        classes of `pairs` that mirroring and playing backwards leave as they are).
       level: `easy` (bright object, still dim background) or `hard` (clutter, camera drift,
         distractors, noise).
       num_train: training videos over all classes; classes differ by one at most.

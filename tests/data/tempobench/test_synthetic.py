@@ -205,6 +205,31 @@ def test_variance_classes_have_their_recorded_spread():
         assert logs.std() == pytest.approx(row.log_tempo_std, rel=0.1, abs=1e-9)
 
 
+def test_symmetric_classes_are_the_same_mirrored_and_backwards():
+    rows = motion.classes("symmetric")
+    assert [row for row in motion.classes("pairs") if row in rows] == rows and len(rows) == 10
+    cycles = np.arange(96) / 96
+
+    def path(pattern, mirror):
+        waves = motion.PATTERNS[pattern].values()
+        return np.array([[wave(c, mirror) for c in cycles] for wave in waves])
+
+    def rounds(x, wraps):  # the same movement begun at another phase
+        shifts = [np.roll(x, k, axis=1) for k in range(96)]
+        return [s - (np.floor(s) if wraps else 0) for s in shifts]
+
+    for pattern in {row.pattern for row in rows}:
+        wraps = "angle" in motion.PATTERNS[pattern]
+        ways = [y for mirror in (1, -1) for y in rounds(path(pattern, mirror), wraps)]
+        backwards = rounds(path(pattern, 1)[:, ::-1], wraps)[0]
+        assert any(np.allclose(backwards, y) for y in ways), pattern
+        if "x" in motion.PATTERNS[pattern]:
+            mirrored = path(pattern, 1) * [
+                [-1 if c == "x" else 1] for c in motion.PATTERNS[pattern]
+            ]
+            assert any(np.allclose(mirrored, y) for y in ways), pattern
+
+
 def test_spread_shift_hands_each_pattern_another_spread():
     rows = [motion.classes("variance", spread_shift=k) for k in range(8)]
     for i in range(7):
