@@ -12,7 +12,7 @@ in its name is read:
 * `star=weight` (default): the entry's logits count k times.
 * `star=repeat`: k repetitions of the entry, each with 10 random clips of its own, count once each.
   The score is the same on average and less noisy. Members `tta01`, `tta01_r2`, `tta01_r3`, ... are
-  the same evaluator with other seeds.
+  the same evaluator with other seeds; networks with `tta=repeat` have them all.
 
 The report has no such word as "weight": it prints names ("center*2"), and which entries belong to
 them is derived from those (`tempo/papers/vipriors_results.py`). The factors cannot be numbers of
@@ -47,21 +47,20 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.published = {"top1": ensemble.published}
     config.members = {}
     for number in ensemble.ids:
-        star = ensemble.stars[number]
-        config.members[f"tta{number:02d}"] = _member(number, weight=1.0 if repeated else star)
+        star, member = ensemble.stars[number], _member(number, "repeat" if repeated else "on")
+        config.members[f"tta{number:02d}"] = {**member, "weight": 1.0 if repeated else float(star)}
         for repetition in range(2, star + 1) if repeated else ():
-            config.members[f"tta{number:02d}_r{repetition}"] = _member(number, repetition)
+            config.members[f"tta{number:02d}_r{repetition}"] = {**member, "weight": 1.0}
     return config
 
 
-def _member(number: int, repetition: int = 1, weight: float = 1.0) -> dict[str, float | str]:
-    """Fields of `tempo.analysis.members.Member`."""
+def _member(number: int, tta: str) -> dict[str, str]:
+    """Fields of `tempo.analysis.members.Member`, but for the weight."""
     entry = ENTRIES[number]
     row = _ROWS[entry.model, entry.input]
     note = f"{entry.model} {entry.input}, interval {entry.interval}, {entry.crop}, {entry.order}"
     return {
-        "weight": float(weight),
         "note": note + ", flipped" * entry.is_flipped,
-        "command": f"python -m tempo.main --mode eval --config configs/vipriors.py:{row},tta=on "
+        "command": f"python -m tempo.main --mode eval --config configs/vipriors.py:{row},tta={tta} "
         "--checkpoint DIR --workdir DIR --evaluators {names}",
     }

@@ -10,7 +10,9 @@ import pytest
 from tempo import ensemble
 from tempo.analysis import ensembles, members, scores
 from tempo.errors import InputError
-from tempo.papers.vipriors_results import ENTRIES
+from tempo.papers import vipriors
+from tempo.papers.vipriors import tta_evaluators as evaluators
+from tempo.papers.vipriors_results import ENTRIES, ROWS
 from tests import score_files
 
 PATH = pathlib.Path(__file__).parents[2] / "configs" / "vipriors_ensemble.py"
@@ -51,6 +53,17 @@ def test_weights_are_those_of_the_kind_of_view():
     assert ids(plan("ens4"), 2) == {5, 12, 19}
     assert set(plan("ens1").members) == {f"tta{i:02d}" for i in (1, 2, 3, 4, 5, 6, 8)}
     assert TSM & set(plan("ens2").members) == {"tta10", "tta12", "tta13", "tta14"}
+
+
+def test_the_networks_have_an_evaluator_for_every_member():
+    made = {}
+    for row in ("t2.sf50.rgb", "t2.sf50.diff", "t2.tsm50.shift"):
+        chosen = vipriors.read(f"{row},tta=repeat", ROWS["vipriors"])
+        made |= {f"{row},tta=repeat {name}": s for name, s in evaluators(chosen.values).items()}
+    for name, member in plan("ens4,star=repeat").members.items():
+        row = member.command.split("configs/vipriors.py:")[1].split()[0]
+        assert made[f"{row} {name}"]["views"] == f"vipriors_{int(name[3:5])}"
+    assert "tta=on" in plan("ens4").members["tta01"].command
 
 
 def test_wrong_arguments_name_what_is_near():
