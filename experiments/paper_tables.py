@@ -23,7 +23,7 @@ from typing import Any
 
 import ml_collections
 
-from tempo import files, protocols
+from tempo import files, protocols, stages
 from tempo.errors import InputError
 from tempo.types import ViewSpec
 
@@ -80,13 +80,15 @@ class Run:
 
     Attributes:
       path: of its `results.json`.
-      config: as a nested dict.
+      config: as a nested dict; of a run in stages, that of the last.
       results: rows of `results.json`.
+      stages: configs of the stages before, by name.
     """
 
     path: str
     config: Mapping[str, Any]
     results: Sequence[Mapping[str, Any]]
+    stages: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,9 +189,9 @@ class Paper:
         self, cell: Cell, runs: Sequence[Run]
     ) -> Iterator[tuple[Run, Mapping[str, Any], list[str]]]:
         """Runs of a cell: the run, a result of the cell's evaluator, and what deviates."""
-        wanted = _numbers(config_of(cell.recipe, cell.argument))
+        wanted = _all_numbers(stages_of(cell.recipe, cell.argument))
         for run in runs:
-            own = _numbers(run.config)
+            own = _all_numbers({**run.stages, "": run.config})
             changed = _difference(wanted, own)
             is_named = run.config.get("row") == cell.run_row and self._is_of(run, cell.recipe)
             if changed and not is_named:
@@ -240,18 +242,29 @@ def read_run(path: str) -> Run:
             raise InputError(
                 f"{path!r}: a row of results.json has no {lacking[0]!r}; give one that tempo wrote."
             )
-    return Run(path, config, results)
+    before = {
+        stage.parent.name: files.read_json(str(stage))
+        for stage in sorted(pathlib.Path(path).parent.glob(f"{stages.FOLDER}/*/config.json"))
+    }
+    return Run(path, config, results, before)
+
+
+def config_of(recipe: str, argument: str) -> Mapping[str, Any]:
+    """The config of a recipe with an argument, as a run stores it; of stages, that of the last."""
+    return stages_of(recipe, argument)[""]
 
 
 @functools.cache
-def config_of(recipe: str, argument: str) -> Mapping[str, Any]:
-    """The config of a recipe with an argument, as a run stores it."""
+def stages_of(recipe: str, argument: str) -> Mapping[str, Mapping[str, Any]]:
+    """The configs of a recipe's stages by name, as runs store them; "" is the last, or the only."""
     path = ROOT / "configs" / f"{recipe}.py"
     spec = importlib.util.spec_from_file_location(recipe, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config: ml_collections.ConfigDict = module.get_config(argument)
-    return json.loads(json.dumps(config.to_dict()))
+    found = stages.split(config) or {"": config.to_dict()}
+    *before, last = found
+    return json.loads(json.dumps({**{name: found[name] for name in before}, "": found[last]}))
 
 
 def percent(number: float) -> str:
@@ -305,6 +318,15 @@ def _views(cell: Cell) -> ViewSpec:
     settings = config_of(cell.recipe, cell.argument)["eval"][cell.row.evaluator]
     fields = {"views", *(field.name for field in dataclasses.fields(ViewSpec))}
     return protocols.view_spec(**{k: v for k, v in settings.items() if k in fields})
+
+
+def _all_numbers(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`_numbers` of all stages; keys of those before the last begin with the stage's name."""
+    return {
+        f"{name}: {key}" if name else key: value
+        for name, config in configs.items()
+        for key, value in _numbers(config).items()
+    }
 
 
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ TITLE = "Table 4: ensembles of entries of table 3 (mod-UCF101)"
 PROTOCOL = (
     "weighted mean of the entries' logits; which entries, and what *k stands for, is inferred"
 )
-READINGS = {"": "*k is a weight", ",star=repeat": "*k is a number of repetitions"}
+READINGS = {"": "*k is a weight", ",star=repeat": "*k is a number of repetitions, of tta=repeat"}
 """What to append to the argument of the ensemble's config."""
 
 
