@@ -76,7 +76,8 @@ def from_config(tree: Mapping[str, Any]) -> Plan:
 def of_files(paths: Sequence[str], weights: Sequence[float] = ()) -> tuple[Plan, dict[str, str]]:
     """The plan in which every file is a member, and the files by name.
 
-    Members are called as their evaluators; by their paths if two of these are alike.
+    Members are called as their evaluators; `run/evaluator` if two of these are alike, or else by
+    their paths.
 
     Args:
       paths: of score files, each once.
@@ -87,11 +88,23 @@ def of_files(paths: Sequence[str], weights: Sequence[float] = ()) -> tuple[Plan,
         raise InputError(
             f"--weights has {len(weights)} numbers for {len(paths)} score files; give one for each."
         )
-    names = [scores.evaluator(path) for path in paths]
-    names = names if len(set(names)) == len(names) else list(paths)
+    names = _names(paths)
     pairs = zip(names, weights or [1.0] * len(names), strict=True)
     plan = Plan(members={name: Member(weight=weight) for name, weight in pairs})
     return plan, dict(zip(names, paths, strict=True))
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """The shortest names that tell the files apart."""
+    evaluators = [scores.evaluator(path) for path in paths]
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
+    runs = [os.path.dirname(f) if os.path.basename(f) == "scores" else f for f in folders]
+    pairs = zip(runs, evaluators, strict=True)
+    longer = [f"{os.path.basename(run)}/{evaluator}" for run, evaluator in pairs]
+    for names in (evaluators, longer):
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
 
 
 def match(plan: Plan, paths: Sequence[str], *, allow_missing: bool = False) -> dict[str, str]:

@@ -51,8 +51,11 @@ def test_files_that_do_not_fit_the_plan(paths, message):
 def test_files_without_a_plan_are_all_members():
     plan, found = members.of_files(["a/x.npz", "b/y.npz"], [1, 2])
     assert plan.weights == {"x": 1, "y": 2} and found == {"x": "a/x.npz", "y": "b/y.npz"}
-    plan, found = members.of_files(["a/x.npz", "b/x.npz"])
-    assert plan.weights == {"a/x.npz": 1, "b/x.npz": 1} and list(found) == list(found.values())
+    plan, found = members.of_files(["a/scores/x.npz", "b/x.npz"])
+    assert plan.weights == {"a/x": 1, "b/x": 1}
+    assert list(found.values()) == ["a/scores/x.npz", "b/x.npz"]
+    _, found = members.of_files(["1/a/scores/x.npz", "2/a/scores/x.npz"])
+    assert list(found) == list(found.values())
     with pytest.raises(InputError, match="--weights has 1 numbers for 2 score files"):
         members.of_files(["a/x.npz", "b/y.npz"], [1])
 
