@@ -3,7 +3,7 @@
 The weighted mean of the members' logits (or probabilities), its top-1 beside that of each member
 with bootstrap intervals, and McNemar's exact test against the best of them. Reads score files that
 evaluation left in `<workdir>/scores`, of the same videos; runs no network. Exit status: 0 done, 2
-bad input.
+bad input, 141 nobody reads the output any more.
 """
 
 import argparse
@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     try:
         _run(given, f"python -m tempo.ensemble {shlex.join(argv)}")
+    except BrokenPipeError:  # whoever reads has read enough: `... | head -1`
+        # Python writes out what is left when it ends, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -119,18 +123,18 @@ def _run(given: argparse.Namespace, command: str) -> None:
         "tempo_version": __version__,
         **result.numbers,
     }
-    print(table(numbers))
+    # Before the table, whose reader may stop reading.
     try:
         if given.out_scores:
             from tempo.analysis import scores
 
             scores.save(result.scores, given.out_scores)
-            print(f"scores: {given.out_scores}")
         if given.out:
             files.write_json(given.out, numbers)
-            print(f"numbers: {given.out}")
     except OSError as error:
         raise InputError(f"{error.filename!r} cannot be written: {error.strerror}.") from None
+    written = [f"written: {path}" for path in (given.out_scores, given.out) if path]
+    print("\n".join([table(numbers), *written]), flush=True)
 
 
 def table(numbers: Mapping[str, Any]) -> str:
