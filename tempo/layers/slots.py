@@ -34,7 +34,9 @@ def make(
     Raises:
       InputError: an unknown name (with those there are) or option.
     """
-    name = name_of(slot)
+    if not isinstance(slot, str | Mapping):
+        raise InputError(f"{what} must be a name or a mapping with one; got {slot!r}.")
+    name = str(name_of(slot))
     if name not in table:
         raise InputError(f"Unknown {what} {name!r}.{_near(name, table)}")
     row = table[name]
