@@ -10,20 +10,22 @@ import pytest
 from tempo import ensemble
 from tempo.analysis import ensembles, members, scores
 from tempo.errors import InputError
-from tempo.papers import vipriors
-from tempo.papers.vipriors import tta_evaluators as evaluators
-from tempo.papers.vipriors_results import ENTRIES, ROWS
+from tempo.papers.vipriors_results import ENTRIES
 from tests import score_files
 
 PATH = pathlib.Path(__file__).parents[2] / "configs" / "vipriors_ensemble.py"
 TSM = {f"tta{number:02d}" for number, entry in ENTRIES.items() if entry.model == "tsm"}
 
 
-def plan(arg):
-    spec = importlib.util.spec_from_file_location("vipriors_ensemble", PATH)
+def config(name, arg):
+    spec = importlib.util.spec_from_file_location(name, PATH.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return members.from_config(module.get_config(arg).to_dict())
+    return module.get_config(arg).to_dict()
+
+
+def plan(arg):
+    return members.from_config(config("vipriors_ensemble", arg))
 
 
 @pytest.mark.parametrize(
@@ -56,13 +58,13 @@ def test_weights_are_those_of_the_kind_of_view():
 
 
 def test_the_networks_have_an_evaluator_for_every_member():
-    made = {}
-    for row in ("t2.sf50.rgb", "t2.sf50.diff", "t2.tsm50.shift"):
-        chosen = vipriors.read(f"{row},tta=repeat", ROWS["vipriors"])
-        made |= {f"{row},tta=repeat {name}": s for name, s in evaluators(chosen.values).items()}
+    made = {
+        row: config("vipriors", f"{row},stages=none,tta=repeat")["eval"]
+        for row in ("t2.sf50.rgb", "t2.sf50.diff", "t2.tsm50.shift")
+    }
     for name, member in plan("ens4,star=repeat").members.items():
-        row = member.command.split("configs/vipriors.py:")[1].split()[0]
-        assert made[f"{row} {name}"]["views"] == f"vipriors_{int(name[3:5])}"
+        row = member.command.split("configs/vipriors.py:")[1].split(",tta=repeat ")[0]
+        assert made[row][name]["views"] == f"vipriors_{int(name[3:5])}"
     assert "tta=on" in plan("ens4").members["tta01"].command
 
 
