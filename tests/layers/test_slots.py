@@ -46,7 +46,8 @@ def test_what_there_is_is_told(slot, message):
 
 MODULES = {
     **{name: attention.ATTENTION[name] for name in ("se", "cbam")},
-    **{mode: functools.partial(attention.NonLocal, mode=mode) for mode in attention.NONLOCAL_MODES},
+    "dot_product": attention.NonLocal,
+    "softmax": functools.partial(attention.NonLocal, mode="softmax"),
     "tam": temporal.TEMPORAL["tam"],
 }
 
