@@ -6,8 +6,11 @@ from typing import Any
 
 from tempo import models
 from tempo.convert import trunk
+from tempo.convert.facts import FACTS
 from tempo.convert.recognise import OF_TRUNKS, Network, trunks_of
 from tempo.errors import InputError, check_keys, lookup
+
+_SPEED = ("slow_stride", "fast_stride", "slow_index")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,7 @@ def agreed(model: Mapping[str, Any], found: Network) -> Network:
     guesses = tuple(g for g in found.guesses if asked.trunks == _having(asked.trunks, g.fields))
     kept = dataclasses.replace(found, guesses=guesses)
     for path, told in kept.trunks.items():
-        for name, fact in trunk.FACTS.items():
+        for name, fact in FACTS.items():
             here, there = asked.trunks[path][name], told[name]
             if here != there:
                 raise InputError(
@@ -93,11 +96,14 @@ def agreed(model: Mapping[str, Any], found: Network) -> Network:
             f"{asked.what} has {'a' if asked.neck else 'no'} neck, but the weights have {having}"
             f"{_or(found)}"
         )
+    # What the name of a preset says; of all else the source knows better how its networks are.
+    speed = {k: v for k, v in asked.preset.items() if k in _SPEED}
     return Network(
         told=kept.trunks,
-        fields={**kept.all_fields, **asked.preset, **found.fields, **asked.own},
+        fields={**asked.preset, **kept.all_fields, **speed, **found.fields, **asked.own},
         neck={**found.neck, **asked.own_neck},
         num_classes=found.num_classes,
+        clip=found.clip,
         assumed=tuple(text for text in found.assumed if "(--model)" not in text),
     )
 

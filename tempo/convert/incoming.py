@@ -18,6 +18,8 @@ from tempo.convert import (
     comparison,
     inflate,
     mmaction2,
+    pyslowfast,
+    pytorchvideo,
     recognise,
     rules,
     tensor_files,
@@ -25,21 +27,19 @@ from tempo.convert import (
     tpn_release,
     tsm_release,
 )
-from tempo.convert.source import Defaults, Layout, Source, swapped
+from tempo.convert.source import Layout, Source, swapped
 from tempo.errors import InputError, check_keys, lookup
 from tempo.types import ClipSpec, ViewSpec
 
 SOURCES: dict[str, Source] = {
     "torchvision": torchvision.SOURCE,
     "mmaction2": mmaction2.SOURCE,
+    "pytorchvideo": pytorchvideo.SOURCE,
+    "pyslowfast": pyslowfast.SOURCE,
     "tpn_release": tpn_release.SOURCE,
     "tsm_release": tsm_release.SOURCE,
 }
 """Public sources by name."""
-
-# All of them were trained on these, of values 0-255.
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 NUM_UNKNOWN = 400
 """Classes of a model whose weights hold no classifier, if nothing says how many: Kinetics-400's."""
@@ -62,8 +62,8 @@ class Settings:
       InputError: a side below 1, a mean that is not finite, or a std that is not above 0.
     """
 
-    mean: Sequence[float] = IMAGENET_MEAN
-    std: Sequence[float] = IMAGENET_STD
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     size_px: int = 224
@@ -76,7 +76,9 @@ class Settings:
             if side < 1:
                 raise InputError(f"{name} is a number of pixels, at least 1; got {side}.")
         for name, values, above in (("mean", self.mean, -math.inf), ("std", self.std, 0)):
-            if len(values) != 3 or not all(above < v < math.inf for v in values):
+            if values is not None and (
+                len(values) != 3 or not all(above < v < math.inf for v in values)
+            ):
                 limit = " above 0" if above == 0 else ""
                 raise InputError(
                     f"--{name} is three finite numbers{limit}; got {', '.join(map(str, values))}."
@@ -139,7 +141,7 @@ def read(
     arrays = rules.without_prefix(file.tensors, "module.")
     layout = public.layout(list(arrays))
     mapped = rules.to_leaves(arrays, layout.rows)
-    found = recognise.network(mapped, public)
+    found = recognise.network(mapped, public, layout.fields)
     if public.is_image:
         target, ignored, initial = _image_target(asked, found)
     else:
@@ -155,7 +157,8 @@ def read(
     settings = settings or Settings()
     defaults = public.defaults_for(target.family, has_neck=bool(target.neck))
     further = {k: v for k, v in (asked or {}).items() if k not in ("name", "backbone", "neck")}
-    config = {"model": target.model() | further, **_preprocessing(settings, defaults)}
+    config = {"model": target.model() | further}
+    config |= _preprocessing(settings, public, {**defaults.clip, **target.clip}, defaults.views)
     made = models.create(num_classes, **config["model"])
     shapes = pretrained.variable_shapes(
         made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
@@ -166,7 +169,7 @@ def read(
         mapped,
         {name: s.shape for name, s in flat.items()},
         ignored={**public.ignored, **ignored},
-        initial=initial,
+        initial={**public.initial, **initial},
         partial=partial,
     )
     variables = _variables(made, mapped, compared, flat, config, settings)
@@ -272,14 +275,17 @@ def _classes(
     return [], num_weights or NUM_UNKNOWN
 
 
-def _preprocessing(settings: Settings, defaults: Defaults) -> dict[str, Any]:
+def _preprocessing(
+    settings: Settings, source: Source, clip: Mapping[str, Any], views: str
+) -> dict[str, Any]:
     """The sections of a config that say how video becomes the model's input."""
-    clip = {**defaults.clip, **settings.clip}
-    view = {**protocols.VIEW_SETS[defaults.views], **settings.view}
+    clip = {**clip, **settings.clip}
+    view = {**protocols.VIEW_SETS[views], **settings.view}
     check_keys("clip", clip, ClipSpec)
     ClipSpec(**clip)
     ViewSpec(**view)
-    normalize = {"name": "normalize", "mean": list(settings.mean), "std": list(settings.std)}
+    mean, std = (getattr(settings, k) or getattr(source, k) for k in ("mean", "std"))
+    normalize = {"name": "normalize", "mean": list(mean), "std": list(std)}
     return {
         "clip": clip,
         "input": {"size_px": settings.size_px, "device_ops": [normalize]},

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from tempo import models
 from tempo.convert import rules, trunk
+from tempo.convert.facts import FACTS
 from tempo.convert.source import Guess, Source
 from tempo.convert.trunk import Trunk
 from tempo.errors import InputError
@@ -28,7 +29,7 @@ def _sees(kernel_t: int, slow_stride: int) -> Guess:
 # 4x16 and 8x8; for sources that do not say it themselves.
 _GUESSES = (_sees(5, 8), _sees(7, 4))
 
-OF_TRUNKS = trunk.FACTS.keys() | {
+OF_TRUNKS = FACTS.keys() | {
     "channel_ratio", "slow_kernels_t", "fast_kernels_t", "slow_stem_kernel_t", "fast_stem_kernel_t",
 }  # fmt: skip
 """Fields of backbones that only say what their trunks are."""
@@ -43,15 +44,19 @@ class Network:
       fields: further fields of the backbone.
       neck: `name` and fields; empty for none.
       num_classes: K; 0 if the arrays hold no classifier.
+      clip: fields of `tempo.types.ClipSpec` that it is trained with.
       guesses: what no array tells; `fields` win over them.
-      assumed: in words, what else no array tells.
+      defaults: fields of the backbone; all else wins over them.
+      assumed: in words, what no array tells.
     """
 
     told: Mapping[str, Trunk]
     fields: Mapping[str, Any]
     neck: Mapping[str, Any]
     num_classes: int
+    clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     guesses: tuple[Guess, ...] = ()
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assumed: tuple[str, ...] = ()
 
     @property
@@ -67,8 +72,8 @@ class Network:
 
     @property
     def all_fields(self) -> dict[str, Any]:
-        """`fields`, and those that are guessed."""
-        out: dict[str, Any] = {}
+        """`fields`, and those that are guessed or the default."""
+        out = dict(self.defaults)
         for guess in self.guesses:
             out |= {k: v for k, v in guess.fields.items() if k not in OF_TRUNKS}
         return out | dict(self.fields)
@@ -133,8 +138,15 @@ def _merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     return {**a, **b, **both}
 
 
-def network(mapped: rules.Mapped, source: Source) -> Network:
+def network(
+    mapped: rules.Mapped, source: Source, defaults: Mapping[str, Any] | None = None
+) -> Network:
     """What the arrays are.
+
+    Args:
+      mapped: the arrays.
+      source: of them.
+      defaults: fields of the backbone, see `Network`.
 
     Raises:
       InputError: they are no residual network, or one that is cut.
@@ -154,7 +166,11 @@ def network(mapped: rules.Mapped, source: Source) -> Network:
     }
     neck = _neck(shapes, trunks[""]) if "" in trunks else {}
     num_classes = shapes.get(rules.FC, (0, 0))[1]
-    found = _guessed(Network(trunks, _laterals(shapes), neck, num_classes), source)
+    found = Network(trunks, _laterals(shapes), neck, num_classes, defaults=defaults or {})
+    found = _guessed(found, source)
+    clip = {k: v for guess in found.guesses for k, v in guess.clip.items()}
+    if found.trunk.num_frames:
+        clip["num_frames"] = found.trunk.num_frames
     assumed = [
         f"{', '.join(f'{k}={v}' for k, v in guess.fields.items())} (--model), as {guess.about}"
         for guess in found.guesses
@@ -167,7 +183,7 @@ def network(mapped: rules.Mapped, source: Source) -> Network:
             for k in ("flow", "alphas")
             if k in neck
         ]
-    return dataclasses.replace(found, assumed=tuple(assumed))
+    return dataclasses.replace(found, clip=clip, assumed=tuple(assumed))
 
 
 def _guessed(found: Network, source: Source) -> Network:

@@ -27,6 +27,9 @@ KINDS: dict[str, tuple[Part, ...]] = {
     "conv": _CONV,
     # On a shifted input: the rows tell blocks with a temporal shift from those without.
     "shifted_conv": _CONV,
+    "biased_conv": (*_CONV, ("bias", "params", "bias")),
+    # `[out,in,t]`, along time alone.
+    "conv_t": _CONV,
     "norm": (
         ("weight", "params", "scale"),
         ("bias", "params", "bias"),
@@ -129,6 +132,8 @@ def to_our_layout(value: np.ndarray, leaf: str) -> np.ndarray:
         return value.transpose(2, 3, 4, 1, 0)
     if value.ndim == 4:
         return value.transpose(2, 3, 1, 0)[None]
+    if value.ndim == 3:
+        return value.transpose(2, 1, 0)[:, None, None]
     if value.ndim == 2:
         return value.T
     raise InputError(

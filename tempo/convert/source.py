@@ -9,6 +9,9 @@ import numpy as np
 from tempo.convert import rules
 from tempo.errors import InputError
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -19,11 +22,13 @@ class Layout:
       marker: how a key begins that only this layout has; "" fits everything.
       is_fast_first: the linear layer of a two-pathway network reads the fast pathway's channels
         before the slow one's (ours: after).
+      fields: of the backbone, that its networks have where no `Guess` says else.
     """
 
     rows: Sequence[rules.Row]
     marker: str = ""
     is_fast_first: bool = False
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,13 +50,15 @@ class Guess:
 
     Attributes:
       when: of a `recognise.Network`, whether it is one of them.
-      fields: of the backbone; those that arrays can tell (`trunk.FACTS`) are of both pathways.
+      fields: of the backbone; those that arrays can tell (`facts.FACTS`) are of both pathways.
       about: those networks, with a verb.
+      clip: fields of `tempo.types.ClipSpec` that they are trained with, if not the family's.
     """
 
     when: Callable[[Any], bool]
     fields: Mapping[str, Any]
     about: str
+    clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,11 +69,14 @@ class Source:
       about: the source in words, for messages.
       layouts: the first whose marker is found in a file is taken.
       ignored: pattern of keys -> why they are of no use; they are left out and listed.
+      initial: pattern of leaves that its networks lack -> why the value of a new model stands for
+        them.
       neck: fields of the neck that the weights do not tell.
       dense_neck_by_depths: more of them for 3-D networks, by blocks per stage.
       guesses: fields of the backbone that the weights do not tell; the first that fits counts.
       defaults: by family of model: `dense` (3-D), `segments` (2-D), `slowfast`; `<family>+neck`
         comes before `<family>` for models with a neck.
+      mean, std: of its normalisation, per channel of values 0-255.
       is_image: it classifies images: its weights start the backbone of any video network, and make
         up the whole of a 2-D one.
     """
@@ -75,11 +85,14 @@ class Source:
     layouts: Sequence[Layout]
     defaults: Mapping[str, Defaults]
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    initial: Mapping[str, str] = dataclasses.field(default_factory=dict)
     neck: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     dense_neck_by_depths: Mapping[tuple[int, ...], Mapping[str, Any]] = dataclasses.field(
         default_factory=dict
     )
     guesses: Sequence[Guess] = ()
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
     is_image: bool = False
 
     def layout(self, keys: Sequence[str]) -> Layout:

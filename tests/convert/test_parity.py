@@ -1,7 +1,5 @@
 """Every public source: converted by the command, a network gives torch's logits."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -14,14 +12,18 @@ from tempo.convert import mmaction2, recognise, rules, tpn_release
 torch = pytest.importorskip("torch")
 
 from tests.convert import torch_nets as nets  # noqa: E402
+from tests.convert.torch_checks import (  # noqa: E402
+    FRAMES,
+    SMALL,
+    K,
+    clip_of,
+    converted,
+    difference,
+    run,
+    torch_logits,
+)
 
 pytestmark = pytest.mark.parity
-
-K = 5
-FRAMES = 4
-SMALL = [
-    "--size", "32", "--crop-size", "32", "--short-side", "32", "--frames", str(FRAMES),
-]  # fmt: skip
 
 
 def mm(flat=False, alphas=None, flow="cascade", **kwargs):
@@ -35,47 +37,6 @@ def release(flat=False, alphas=(4, 4), **kwargs):
     shifts = {"frames": FRAMES, "shortcut": "shifted"} if flat else {}
     backbone = nets.ResNet("tv", flat, 8, kernels_t, **{**shifts, **kwargs})
     return nets.MMAction("tv", backbone, K, alphas)
-
-
-def torch_logits(module, clip):
-    with torch.no_grad():
-        return module(torch.tensor(np.moveaxis(clip, -1, 1).copy())).numpy()
-
-
-def clip_of(frames=FRAMES):
-    return np.random.default_rng(1).normal(size=(2, frames, 32, 32, 3)).astype(np.float32)
-
-
-def run(path, clip):
-    """Logits of a converted checkpoint."""
-    model, variables, info = tempo.load_model(path)
-    # Compiled once for the cases that are one model; the first of the same config is as good.
-    told = json.dumps(info["config"]["model"], sort_keys=True)
-    if told not in _compiled:
-        _compiled[told] = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
-    with jax.default_matmul_precision("highest"):
-        return np.asarray(_compiled[told](variables, clip))
-
-
-_compiled = {}
-
-
-def converted(module, source, *flags, wrap=True, out="out"):
-    """The state dict through a file and the command; the folder."""
-    state = {"state_dict": module.state_dict(), "meta": {"epoch": 3}} if wrap else (
-        module.state_dict()
-    )  # fmt: skip
-    torch.save(state, "weights.pth")
-    status = convert.main(
-        ["--source", source, "--input", "weights.pth", "--out", out, *SMALL, *flags]
-    )
-    assert status == 0
-    return out
-
-
-def difference(actual, expected):
-    """Largest difference, in parts of the largest logit."""
-    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 CASES = {
@@ -244,7 +205,7 @@ def test_an_image_network_starts_a_video_network(inflation):
     model = '{"backbone": {"variant": "slowonly_r50", "depths": [2, 1, 1, 1], "width": 8}}'
     path = converted(
         module, "torchvision", "--model", model, "--inflate", inflation, "--frames", "8",
-        wrap=False,
+        wrapper=None,
     )  # fmt: skip
     loaded, variables, info = tempo.load_model(path)
     clip = np.repeat(clip_of(1), 8, axis=1)

@@ -19,7 +19,8 @@ def mapped(depths=R50, kernels_t=FLAT, width=64, neck=False, shifted=lambda b: F
         for b in range(n):
             for c, (k, side) in enumerate(((kernels_t[s], 1), (1, 3), (1, 1)), start=1):
                 name = f"params/backbone/stage{s + 1}_block{b + 1}/conv{c}/kernel"
-                shapes[name] = (k, side, side, 8, 8)
+                features = width * 2**s
+                shapes[name] = (k, side, side, features, features * (4 if c == 3 else 1))
                 kinds[name] = "shifted_conv" if c == 1 and shifted(b) else "conv"
     shapes["params/head/fc/kernel"] = (32 * width, 400)
     if neck:

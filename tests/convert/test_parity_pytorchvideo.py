@@ -1,0 +1,108 @@
+"""Networks of PyTorchVideo's builders, converted, give its logits."""
+
+import importlib.util
+import sys
+import types
+
+import pytest
+
+import tempo
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("pytorchvideo")
+
+from tests.convert import torch_nets as nets  # noqa: E402
+from tests.convert.torch_checks import (  # noqa: E402
+    K,
+    clip_of,
+    converted,
+    difference,
+    run,
+    torch_logits,
+)
+
+pytestmark = pytest.mark.parity
+
+FRAMES, SIZE = 8, 40
+
+
+@pytest.fixture(scope="module")
+def builders():
+    """Modules of `pytorchvideo.models`, which ask for a layer of torchvision, for detection."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("torchvision") is None:
+            ops = types.ModuleType("torchvision.ops")
+            ops.RoIAlign = None
+            patch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+            patch.setitem(sys.modules, "torchvision.ops", ops)
+        from pytorchvideo.models import csn, r2plus1d, resnet, slowfast
+    return types.SimpleNamespace(csn=csn, r2plus1d=r2plus1d, resnet=resnet, slowfast=slowfast)
+
+
+def small(create, depths=(1, 1, 1, 1), **kwargs):
+    """A network of one pathway and width 8; `depths` blocks are left of its stages."""
+    net = create(
+        model_num_class=K,
+        stem_dim_out=8,
+        dropout_rate=0.0,
+        head_pool=torch.nn.AdaptiveAvgPool3d,
+        head_activation=None,
+        **kwargs,
+    )
+    stages = [block for block in net.blocks if hasattr(block, "res_blocks")]
+    for stage, depth in zip(stages, depths, strict=True):
+        stage.res_blocks = stage.res_blocks[:depth]
+    return net
+
+
+I3D = {
+    "depths": (2, 2, 2, 2),
+    "stem_conv_kernel_size": (5, 7, 7),
+    "stage1_pool": torch.nn.MaxPool3d,
+    "stage_conv_a_kernel_size": (
+        (3, 1, 1), [(3, 1, 1), (1, 1, 1)], [(3, 1, 1), (1, 1, 1)], [(1, 1, 1), (3, 1, 1)],
+    ),
+}  # fmt: skip
+
+CASES = {
+    "resnet": lambda b: small(b.resnet.create_resnet),
+    "i3d": lambda b: small(b.resnet.create_resnet, **I3D),
+    "r2plus1d": lambda b: small(b.r2plus1d.create_r2plus1d),
+    "csn": lambda b: small(b.csn.create_csn, stem_pool=torch.nn.MaxPool3d),
+}
+
+
+def check(module, net):
+    """Converts the net and compares it with the module of torch that takes one clip."""
+    path = converted(
+        nets.filled(net), "pytorchvideo", "--frames", str(FRAMES), wrapper="model_state"
+    )
+    clip = clip_of(FRAMES, SIZE)
+    found = difference(run(path, clip), torch_logits(module, clip))
+    assert found < 1e-4, found
+    return tempo.load_model(path)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_networks_of_one_pathway(case, builders):
+    net = CASES[case](builders)
+    check(net, net)
+
+
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_slowfast(kernel, builders):
+    net = builders.slowfast.create_slowfast(
+        model_depth=18,
+        model_num_class=K,
+        stem_dim_outs=(16, 2),
+        slowfast_fusion_conv_kernel_size=(kernel, 1, 1),
+        head_pool=torch.nn.AdaptiveAvgPool3d,
+    )
+
+    def both_paths(clip):
+        frames = torch.linspace(0, FRAMES - 1, FRAMES // 4).long()
+        return net([clip[:, :, frames], clip])
+
+    model, _, info = check(both_paths, net)
+    assert (model.backbone.fusion_kernel, model.backbone.slow_stride) == (kernel, 4)
+    assert info["preprocessing"]["mean"] == [114.75] * 3
