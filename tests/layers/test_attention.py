@@ -62,7 +62,7 @@ def nonlocal_numpy(variables, x, mode, pool_place):
     ("mode", "pool_place", "shape"),
     [
         ("dot_product", "input", (2, 2, 5, 4, 4)),  # more positions than channels
-        ("dot_product", "input", (2, 1, 2, 2, 32)),  # fewer: the products in the other order
+        ("dot_product", "input", (2, 1, 4, 4, 32)),  # fewer: the products in the other order
         ("dot_product", "none", (2, 2, 1, 3, 4)),
         ("softmax", "input", (2, 2, 5, 4, 4)),
         ("embedded_gaussian", "projections", (2, 2, 5, 4, 4)),
