@@ -1,10 +1,10 @@
-"""Checkpoints of mmaction2 1.x: TSN, TSM, SlowOnly, TPN on TSM and on SlowOnly, and SlowFast.
+"""Checkpoints of mmaction2 1.x: TSN, TSM, TANet, SlowOnly, TPN on TSM and SlowOnly, SlowFast.
 
 The only source that is written too (`python -m tempo.convert --to mmaction2`).
 """
 
 from tempo.convert import rules
-from tempo.convert.source import Defaults, Layout, Source
+from tempo.convert.source import Defaults, Guess, Layout, Source
 
 RESNET: tuple[rules.Row, ...] = (
     ("conv1.conv", "stem_conv", "conv"),
@@ -15,6 +15,41 @@ RESNET: tuple[rules.Row, ...] = (
     ("layer{s}.{b}.conv{n}.bn", "stage{s}_block{b+1}/norm{n}", "norm"),
     ("layer{s}.{b}.downsample.conv", "stage{s}_block{b+1}/conv_proj", "conv"),
     ("layer{s}.{b}.downsample.bn", "stage{s}_block{b+1}/norm_proj", "norm"),
+)
+
+# A block that a module is wrapped around: a non-local one behind it, or a temporal adaptive one
+# that stands inside.
+WRAPPED: tuple[rules.Row, ...] = tuple(
+    (source.replace("layer{s}.{b}.", "layer{s}.{b}.block."), ours, kind)
+    for source, ours, kind in RESNET
+    if source.startswith("layer")
+)
+
+MODULES: tuple[rules.Row, ...] = (
+    *rules.prefixed(
+        (
+            # A pool stands behind two of them.
+            ("g.0.conv", "g", "biased_conv"),
+            ("phi.0.conv", "phi", "biased_conv"),
+            ("theta.conv", "theta", "biased_conv"),
+            ("conv_out.conv", "out", "conv"),
+            ("conv_out.bn", "norm", "norm"),
+        ),
+        "layer{s}.{b}.non_local_block.",
+        "stage{s}_block{b+1}_nonlocal/",
+    ),
+    *rules.prefixed(
+        (
+            ("G.0", "global_fc1", "conv"),
+            ("G.1", "global_norm", "norm"),
+            ("G.3", "global_fc2", "conv"),
+            ("L.0", "local_conv1", "conv_t"),
+            ("L.1", "local_norm", "norm"),
+            ("L.3", "local_conv2", "conv_t"),
+        ),
+        "layer{s}.{b}.tam.",
+        "stage{s}_block{b+1}/temporal/",
+    ),
 )
 
 NECK: tuple[rules.Row, ...] = (
@@ -41,7 +76,7 @@ NECK: tuple[rules.Row, ...] = (
 HEAD: tuple[rules.Row, ...] = (("cls_head.fc_cls", "head/fc", "linear"),)
 
 ROWS = (
-    *rules.prefixed(RESNET, "backbone.", "backbone/"),
+    *rules.prefixed((*RESNET, *WRAPPED, *MODULES), "backbone.", "backbone/"),
     *rules.prefixed(NECK, "neck.", "neck/"),
     *HEAD,
 )
@@ -57,6 +92,12 @@ SLOWFAST = (
     *HEAD,
 )
 
+NONLOCAL = Guess(
+    when=lambda network: any(network.trunk["nonlocal_blocks"]),
+    fields={"nonlocal_mode": "embedded_gaussian", "nonlocal_pool": "projections"},
+    about="TSM with non-local blocks has",
+)
+
 SOURCE = Source(
     about="mmaction2",
     layouts=(
@@ -66,6 +107,8 @@ SOURCE = Source(
     ),
     # Left behind by fully convolutional tests: a copy of fc_cls.
     ignored={r"cls_head\.new_cls\.": "a copy of cls_head.fc_cls that tests make"},
+    initial={r"_nonlocal/out/bias$": "a norm follows, so mmaction2 has none"},
+    guesses=(NONLOCAL,),
     neck={"flow": "cascade", "alphas": "equal"},
     defaults={
         "segments": Defaults(

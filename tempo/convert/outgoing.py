@@ -13,6 +13,7 @@ from tempo.convert import mmaction2, recognise, rules, tensor_files
 from tempo.convert.source import swapped
 from tempo.convert.trunk import Trunk
 from tempo.errors import InputError, lookup
+from tempo.layers import slots
 from tempo.models import tpn
 
 TARGETS = {"mmaction2": mmaction2.SOURCE}
@@ -49,7 +50,7 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     """
     target = lookup(TARGETS, to, "format (--to)")
     model, variables, info = pretrained.load_model(checkpoint)
-    leaves = {name: np.asarray(value) for name, value in trees.named(variables).items()}
+    leaves = _without_biases({k: np.asarray(v) for k, v in trees.named(variables).items()})
     trunks = recognise.trunks_of(model.backbone)
     two_paths = len(trunks) > 1
     layout = next(x for x in target.layouts if x.is_fast_first == two_paths)
@@ -59,7 +60,7 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     arrays, unknown = rules.to_keys(
         leaves,
         layout.rows,
-        is_shifted=lambda leaf: not two_paths and _is_shifted(leaf, trunks[""]),
+        may_name=lambda row, leaf: two_paths or _may_name(row, leaf, trunks[""]),
         is_flat=lambda leaf: not two_paths and _is_flat(leaf, trunks[""]),
     )
     homeless = [n for n in unknown if not any(re.search(pattern, n) for pattern in partial)]
@@ -83,14 +84,34 @@ def write(export: Export, path: str) -> None:
     tensor_files.write(path, export.arrays, meta=export.meta)
 
 
-def _is_shifted(leaf: str, trunk: Trunk) -> bool:
-    match = re.fullmatch(r"params/backbone/stage\d_block(\d+)/conv1/kernel", leaf)
-    has_shift = trunk["temporal"] == "tsm"
-    return bool(has_shift and match) and (int(match[1]) - 1) % trunk["shift_every"] == 0
+def _may_name(row: rules.Row, leaf: str, trunk: Trunk) -> bool:
+    """Whether a row that names a wrapped block or convolution finds it wrapped, or else plain."""
+    match = re.fullmatch(r"\w+/backbone/stage(\d)_block(\d+)/(.+)", leaf)
+    source, _, kind = row
+    if not match or not source.startswith("backbone.layer"):
+        return True
+    stage, block = int(match[1]) - 1, int(match[2]) - 1
+    has_module = block % trunk["shift_every"] == 0 and slots.name_of(trunk["temporal"])
+    if kind == "shifted_conv" and has_module != "tsm":
+        return False
+    is_wrapped = has_module == "tam" or block in trunk["nonlocal_blocks"][stage]
+    return is_wrapped == (".block." in source) or ".tam." in source
 
 
 def _is_flat(leaf: str, trunk: Trunk) -> bool:
-    return trunk.is_flat and leaf.startswith("params/backbone/")
+    """Convolutions of non-local blocks are 3-D in 2-D networks too."""
+    return trunk.is_flat and leaf.startswith("params/backbone/") and "_nonlocal/" not in leaf
+
+
+def _without_biases(leaves: rules.Arrays) -> rules.Arrays:
+    """A bias that a norm follows as a part of the norm's mean, for there it has no other place."""
+    out = dict(leaves)
+    for name, bias in leaves.items():
+        if name.endswith("_nonlocal/out/bias"):
+            mean = name.replace("params/", "batch_stats/").replace("/out/bias", "/norm/mean")
+            out[mean] = out[mean] - bias
+            del out[name]
+    return out
 
 
 def _notes(model: nn.Module, info: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ A row is `(source module, our module, kind)`. Braces stand for a number, on our 
 
 says of every number that `layer1.0.conv2.weight` is `params/backbone/stage1_block1/conv2/kernel`.
 The kind, a row of `KINDS`, knows a module's arrays. Layouts: PyTorch has `[out,in,t,h,w]`
-(`[out,in,h,w]` in 2-D) and `[out,in]`, we have `[t,h,w,in,out]` (t = 1 in 2-D) and `[in,out]`.
+(`[out,in,h,w]` in 2-D, `[out,in,t]` along time alone) and `[out,in]`, we have `[t,h,w,in,out]`
+(sides of 1 for those that are not there) and `[in,out]`.
 """
 
 import dataclasses
@@ -93,27 +94,27 @@ def to_keys(
     leaves: Mapping[str, np.ndarray],
     rows: Sequence[Row],
     *,
-    is_shifted: Callable[[str], bool],
+    may_name: Callable[[Row, str], bool],
     is_flat: Callable[[str], bool],
 ) -> tuple[Arrays, list[str]]:
     """The inverse of `to_leaves`, with the counters of norms; also the leaves that no row knows.
 
     Args:
       leaves: arrays by leaf name.
-      rows: the first that knows a leaf names it.
-      is_shifted: of a leaf, whether rows of kind `shifted_conv` may name it.
+      rows: the first that knows a leaf and may name it does.
+      may_name: of a row and a leaf, for rows that do not name every leaf that they know.
       is_flat: of a leaf, whether its kernel is that of a 2-D convolution.
     """
     arrays: Arrays = {}
     unknown = []
     for leaf, value in leaves.items():
-        kinds = KINDS.keys() - (() if is_shifted(leaf) else {"shifted_conv"})
-        found = _translate(leaf, [row for row in rows if row[2] in kinds], _backward)
+        found = _translate(leaf, [row for row in rows if may_name(row, leaf)], _backward)
         if found is None:
             unknown.append(leaf)
             continue
         key, kind = found
-        arrays[key] = from_our_layout(np.asarray(value), leaf, is_flat(leaf))
+        value = from_our_layout(np.asarray(value), leaf, is_flat(leaf) and kind != "conv_t")
+        arrays[key] = np.ascontiguousarray(value[..., 0, 0]) if kind == "conv_t" else value
         if kind == "norm":
             arrays[f"{key.rpartition('.')[0]}.{COUNTER}"] = np.zeros((), np.int64)
     return arrays, unknown
@@ -137,8 +138,8 @@ def to_our_layout(value: np.ndarray, leaf: str) -> np.ndarray:
     if value.ndim == 2:
         return value.T
     raise InputError(
-        f"{leaf} needs a weight [out,in], [out,in,h,w] or [out,in,t,h,w]; the file has the shape "
-        f"{list(value.shape)}."
+        f"{leaf} needs a weight [out,in], [out,in,t], [out,in,h,w] or [out,in,t,h,w]; the file has "
+        f"the shape {list(value.shape)}."
     )
 
 

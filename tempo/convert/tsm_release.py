@@ -4,12 +4,34 @@ Blocks that shift wrap their first convolution as `.net`; the projection shortcu
 as it was. ResNet-101 shifts every second block.
 """
 
-from tempo.convert import rules, torchvision
+from tempo.convert import mmaction2, rules, torchvision
 from tempo.convert.source import Defaults, Layout, Source
 
-BACKBONE: tuple[rules.Row, ...] = (
+BLOCKS: tuple[rules.Row, ...] = (
     ("layer{s}.{b}.conv1.net", "stage{s}_block{b+1}/conv1", "shifted_conv"),
     *torchvision.RESNET,
+)
+
+BACKBONE: tuple[rules.Row, ...] = (
+    *BLOCKS,
+    # A block that a non-local one is wrapped around.
+    *(
+        (source.replace("layer{s}.{b}.", "layer{s}.{b}.block."), ours, kind)
+        for source, ours, kind in BLOCKS
+        if source.startswith("layer")
+    ),
+    *rules.prefixed(
+        (
+            # A pool stands behind two of them.
+            ("g.0", "g", "biased_conv"),
+            ("phi.0", "phi", "biased_conv"),
+            ("theta", "theta", "biased_conv"),
+            ("W.0", "out", "biased_conv"),
+            ("W.1", "norm", "norm"),
+        ),
+        "layer{s}.{b}.nl.",
+        "stage{s}_block{b+1}_nonlocal/",
+    ),
 )
 
 ROWS = (
@@ -22,6 +44,7 @@ ROWS = (
 SOURCE = Source(
     about="the TSM release (mit-han-lab/temporal-shift-module)",
     layouts=(Layout(rows=ROWS),),
+    guesses=(mmaction2.NONLOCAL,),
     defaults={
         "segments": Defaults(clip={"num_frames": 8, "sampling": "segments"}, views="center"),
     },

@@ -25,7 +25,10 @@ def leaves(model, num_classes=K, clip=(8, 32, 32, 3)):
 def state(model, rows=mmaction2.ROWS, **kwargs):
     """A state dict of mmaction2."""
     arrays, unknown = rules.to_keys(
-        leaves(model, **kwargs), rows, is_shifted=lambda leaf: False, is_flat=lambda leaf: False
+        leaves(model, **kwargs),
+        rows,
+        may_name=lambda row, _: row[2] != "shifted_conv",
+        is_flat=lambda leaf: False,
     )
     assert not unknown
     return arrays

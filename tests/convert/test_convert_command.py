@@ -300,8 +300,11 @@ def test_the_rows_of_mmaction2_are_all_of_use():
     small = {"depths": (1, 1, 1, 1), "width": 16}
     slowfast = {"backbone": {"variant": "slowfast_r50", **small}}
     tsm = {"backbone": {"variant": "c2d_r50", "temporal": "tsm", **small}}
+    slots = {"temporal": "tam", "nonlocal_blocks": ((0,), (), (), ())}
+    tanet = {"backbone": {"variant": "c2d_r50", **slots, **small}}
     used = set()
     for model, rows, shifted in (
+        (tanet, mmaction2.ROWS, False),
         (synthetic.TPN, mmaction2.ROWS, False),
         (tsm, mmaction2.ROWS, True),
         (slowfast, mmaction2.SLOWFAST, False),
@@ -309,7 +312,10 @@ def test_the_rows_of_mmaction2_are_all_of_use():
         leaves = synthetic.leaves(model)
         for row in rows:
             arrays, _ = rules.to_keys(
-                leaves, [row], is_shifted=lambda _, s=shifted: s, is_flat=lambda _: False
+                leaves,
+                [row],
+                may_name=lambda row, _, s=shifted: s or row[2] != "shifted_conv",
+                is_flat=lambda _: False,
             )
             used |= {row} if arrays else set()
     paths = [row for row in mmaction2.SLOWFAST if row[2] == "shifted_conv"]  # of TSM's rows
