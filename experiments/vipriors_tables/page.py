@@ -17,8 +17,8 @@ from tempo.analysis import statistics
 from tempo.errors import InputError
 from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES
 
-DIRECTED = "Circle"
-"""How classes begin whose motion, played backwards, is that of another class."""
+TEMPI = ("Slow", "Fast")
+"""How the names of classes end: each motion is a class at either tempo."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,9 @@ class Chain:
     results: Mapping[str, Sequence[Mapping[str, Any]]]
     rows: Sequence[Mapping[str, Any]]
 
-    @property
-    def is_directed(self) -> np.ndarray:
-        """Whether a video's class changes if it is played backwards, [N]."""
-        return np.array([name.startswith(DIRECTED) for name in self.class_names])[self.labels]
+    def is_of(self, tempo: str) -> np.ndarray:
+        """Whether a video's class is of this tempo, [N]."""
+        return np.array([name.endswith(tempo) for name in self.class_names])[self.labels]
 
 
 def gather(rows: Sequence[Mapping[str, Any]]) -> Chain:
@@ -117,8 +116,7 @@ def runs(c: Chain) -> str:
     dates = sorted(row["date"][:10] for row in c.rows)
     facts = [
         f"seeds {', '.join(map(str, seeds))}",
-        f"{len(c.labels)} test videos of {len(c.class_names)} classes, of which "
-        f"{sum(name.startswith(DIRECTED) for name in c.class_names)} have a sense of rotation",
+        f"{len(c.labels)} test videos of {len(c.class_names)} classes",
         f"{minutes:.0f} minutes of {len(c.rows)} steps"
         + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
         "; ".join(hardware),
@@ -191,14 +189,14 @@ def ensembles(c: Chain) -> str:
     return recorded.table(head, rows)
 
 
-_HEADS = ("top-1", "with a sense of rotation", "without")
+_HEADS = ("top-1", "slow classes", "fast classes")
 
 
 def _split(c: Chain, hits: np.ndarray) -> list[str]:
     """Percent of all videos with its interval, and of the two kinds of classes."""
     whole = recorded.resampled(c.labels, lambda videos, own: own.mean(), hits)
     value, low, high = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high))
-    parts = (hits[:, mask] for mask in (c.is_directed, ~c.is_directed))
+    parts = (hits[:, c.is_of(tempo)] for tempo in TEMPI)
     return [f"{value} ({low} to {high})", *(f"{100 * part.mean():.1f}" for part in parts)]
 
 

@@ -15,7 +15,7 @@ from tempo import ensemble, stages
 from tempo.errors import InputError
 from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES
 
-NAMES = ("CircleClockwise", "Slide", "Spin")
+NAMES = ("BounceSlow", "SlideFast", "SpinFast")
 STAGES = ("a_base", "b_modules")
 
 
@@ -27,7 +27,7 @@ def scored(folder, name, right):
 
 
 def leave(step, *, is_stopped=False):
-    """What the command of a step leaves: 12 videos, of which the circles are 0 to 3."""
+    """What the command of a step leaves: 12 videos, of which the slow ones are 0 to 3."""
     flags = dict(zip(step.command, step.command[1:], strict=False))
     if step.kind == "ensemble":
         files = step.command[step.command.index("--scores") + 1 : step.command.index("--out")]
@@ -80,14 +80,13 @@ def test_plan_has_the_entries_and_ensembles_of_the_report():
         for number in network.entries:
             entry = ENTRIES[number]
             assert (entry.model, entry.input) == kinds[name.split("_")[-1]]
-            assert not entry.is_flipped
-    for name in steps.COMBINED:
-        chosen = [number for _, number in steps.members("acb", name)]
-        assert set(ENSEMBLES[name].ids) - set(chosen) <= {
-            i for i, entry in ENTRIES.items() if entry.is_flipped or i in (19, 20, 21)
-        }
+    for variant, names in steps.COMBINED.items():
+        for name in names:
+            chosen = steps.members(variant, name)
+            assert tuple(number for _, number in chosen) == ENSEMBLES[name].ids
+            assert {network.split("_")[0] for network, _ in chosen} <= {variant, "tsm"}
     evaluation = next(step for step in planned if step.key == ("evaluate", "tsm", 3)).command
-    assert evaluation[evaluation.index("--evaluators") + 1] == "tta10,tta11,tta12,tta14"
+    assert evaluation[evaluation.index("--evaluators") + 1] == "tta10,tta11,tta12,tta13,tta14"
     assert "--config.batch_size=8" in evaluation and "--config.seed=3" in evaluation
 
 
@@ -110,14 +109,14 @@ def test_chain_goes_on_where_it_was_and_records_every_step(tmp_path, taken, caps
     assert "was taken with another command" in capsys.readouterr().err
     assert len(taken.steps) == 17
     text = (tmp_path / "chain" / "tables.md").read_text()
-    # Hits 0..7 after the first stage and 2..11 after the second: the circles lose two of four.
+    # Hits 0..7 after the first stage, 2..11 after the second: the slow class loses two of four.
     (line,) = [line for line in text.splitlines() if line.startswith("| tsm | b_modules")]
     assert "| 50.0 | 100.0 | +16.7 (" in line
-    (line,) = [line for line in text.splitlines() if line.startswith("| acb_rgb | 5 ")]
-    assert "| 83.3 (" in line and "| 50.0 | 100.0 | -16.7 (" in line and line.endswith("| 73.3 |")
+    (line,) = [line for line in text.splitlines() if line.startswith("| acb_rgb | 3 ")]
+    assert "| 83.3 (" in line and "| 50.0 | 100.0 | -16.7 (" in line and line.endswith("| 75.6 |")
     assert "| rgb | 1 | interval 1, center crop, normal | +50.0 (" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| acb | SlowFast, interval")]
-    assert "| 5 |" in line and "acb_rgb 1 (p = " in line and line.endswith("| 84.5 |")
+    assert "| 7 |" in line and "acb_rgb 1 (p = " in line and line.endswith("| 84.5 |")
 
 
 def test_one_chain_at_a_time_and_a_stop_reaches_the_step(tmp_path):
