@@ -28,8 +28,8 @@ _NO_BIAS = {"use_bias": False}
 _NONLOCAL_R50 = {"nonlocal_blocks": ((), (1, 3), (1, 3, 5), ())}
 _NONLOCAL_SLOWFAST_R101 = {"nonlocal_blocks": ((), (), (6, 13, 20), ())}
 # Of the authors (video-nonlocal-net). Theirs inflates every second one of the 23 blocks of res4,
-# which is 59.1 M parameters; the published 54.3 M (arXiv 2004.04730, table 4) are of this one,
-# which inflates those of an R50.
+# which is 59.1 M parameters; the published 54.3 M (in arXiv 2004.04730) are of this one, which
+# inflates those of an R50.
 _NONLOCAL_I3D_R101 = {
     "nonlocal_blocks": ((), (1, 3), (6, 13, 20), ()),
     "kernels_t": ((3, 3, 3), (3, 1, 3, 1), (3, 1) * 3 + (1,) * 17, (1, 3, 1)),
@@ -80,6 +80,9 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "slowfast_r101_8x8_nl": {
         "backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101, **_NONLOCAL_SLOWFAST_R101}
+    },
+    "slowfast_r101_16x8_nl": {
+        "backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101, **_NONLOCAL_SLOWFAST_R101}
     },
     "slowfast_r50_64f_112": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_64F}},
     "slowfast_r101_64f_112": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_64F}},

@@ -5,7 +5,7 @@ that of arXiv 1705.07750.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import chex
@@ -241,8 +241,8 @@ class ResNet(nn.Module):
     def _slots(self, norm) -> dict[str, Callable | None]:
         """What the slots of the blocks name, with their options bound."""
         given = {"conv": self.conv, "norm": norm}
-        # A mapping may say it itself; a name is searched in vain.
-        shift = {} if "shift_div" in self.temporal else {"shift_div": self.shift_div}
+        options = self.temporal if isinstance(self.temporal, Mapping) else {}
+        shift = {} if "shift_div" in options else {"shift_div": self.shift_div}
         tables = {
             "temporal": (temporal.TEMPORAL, {**given, **shift}),
             "conv_b": (block_conv.CONV_B, {}),

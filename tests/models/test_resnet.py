@@ -107,10 +107,11 @@ def test_shifted_projection_is_the_only_difference_of_the_released_shift(random_
     assert np.abs(run(plain, variables, clip)["res2"] - expected["res2"]).max() > 1e-2
 
 
-@pytest.mark.parametrize(("every", "expected"), [(1, 3 + 4 + 23 + 3), (2, 2 + 2 + 12 + 2)])
-def test_number_of_shifted_blocks_of_r101(every, expected):
-    model = models.create(3, name="tsm_r101", backbone={"shift_every": every, "width": 8})
-    assert models.MODELS["tsm_r101"]["backbone"]["shift_every"] == 2
+@pytest.mark.parametrize(
+    ("name", "expected"), [("tsm_r50", 3 + 4 + 6 + 3), ("tsm_r101", 2 + 2 + 12 + 2)]
+)
+def test_number_of_shifted_blocks(name, expected):
+    model = models.create(3, name=name, backbone={"width": 8}, lowering="plain")
     calls = []
 
     def count(next_fun, args, kwargs, context):
