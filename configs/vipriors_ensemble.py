@@ -25,15 +25,9 @@ the best single entry. tempo has not run them.
 import ml_collections
 
 from tempo.papers import arguments
-from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES
+from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES, NETWORKS
 
 OPTIONS = {"star": arguments.Option(default="weight", choices=("weight", "repeat"))}
-_ROWS = {
-    ("slowfast", "rgb"): "t2.sf50.rgb",
-    ("slowfast", "diff"): "t2.sf50.diff",
-    ("tsm", "rgb"): "t2.tsm50.shift",
-}
-"""Model and input of an entry -> row of `configs/vipriors.py` that it is of."""
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -57,7 +51,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
 def _member(number: int, tta: str) -> dict[str, str]:
     """Fields of `tempo.analysis.members.Member`, but for the weight."""
     entry = ENTRIES[number]
-    row = _ROWS[entry.model, entry.input]
+    row = NETWORKS[entry.model, entry.input]
     note = f"{entry.model} {entry.input}, interval {entry.interval}, {entry.crop}, {entry.order}"
     return {
         "note": note + ", flipped" * entry.is_flipped,

@@ -23,7 +23,7 @@ from experiments.paper_tables import line, measured, percent
 from tempo import files
 from tempo.errors import InputError
 from tempo.papers.results import Row, Table
-from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES, ROWS, TABLES, Entry
+from tempo.papers.vipriors_results import ENSEMBLES, ENTRIES, NETWORKS, ROWS, TABLES, Entry
 
 RECIPE = "vipriors"
 ENTRIES_TABLE = Table(
@@ -32,12 +32,6 @@ ENTRIES_TABLE = Table(
     metrics=("top1",),
     configs=(RECIPE,),
 )
-NETWORKS = {
-    ("slowfast", "rgb"): "t2.sf50.rgb",
-    ("slowfast", "diff"): "t2.sf50.diff",
-    ("tsm", "rgb"): "t2.tsm50.shift",
-}
-"""Rows of the networks of table 3, by the model and input of an entry."""
 DATASET = "mod_ucf101"
 
 

@@ -159,6 +159,13 @@ ENTRIES: dict[int, Entry] = {
 }
 """Table 3 by number."""
 
+NETWORKS = {
+    ("slowfast", "rgb"): "t2.sf50.rgb",
+    ("slowfast", "diff"): "t2.sf50.diff",
+    ("tsm", "rgb"): "t2.tsm50.shift",
+}
+"""Rows of the networks of table 3, by the model and input of an entry."""
+
 _CENTER, _FLIP, _RANDOM = (1, 2, 10, 11, 15, 16), (3, 4, 13, 17, 18), (5, 12, 19)
 
 
