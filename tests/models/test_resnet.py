@@ -63,12 +63,14 @@ def _kernels(params):
     return {name: leaf for name, leaf in named_leaves(params).items() if name.endswith("kernel")}
 
 
-def test_a_frame_does_not_see_others_in_a_2d_network(random_variables, clip):
-    module = backbone()
-    variables = random_variables(module, clip, train=False)
-    whole = run(module, variables, clip)["res5"]
-    flat = run(module, variables, clip.reshape(8, 1, 32, 32, 3))["res5"]
-    np.testing.assert_allclose(whole.reshape(flat.shape), flat, rtol=1e-4, atol=1e-4)
+def test_scores_of_a_2d_network_are_the_mean_over_its_frames(random_variables, clip):
+    """Frames do not see each other: TSN, and TSM without its shift."""
+    model = models.create(3, backbone={"variant": "c2d_r50", **TINY})
+    variables = random_variables(model, clip, train=False)
+    whole = run(model, variables, clip)["logits"]
+    frames = run(model, variables, clip.reshape(8, 1, 32, 32, 3))["logits"]
+    np.testing.assert_allclose(whole, frames.reshape(2, 4, 3).mean(1), rtol=1e-4, atol=1e-4)
+    assert np.abs(frames[0] - frames[1]).max() > 1e-2
 
 
 def test_shift_of_no_frames_is_the_2d_network(random_variables, clip):
