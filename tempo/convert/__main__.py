@@ -2,6 +2,7 @@
 
     python -m tempo.convert --source mmaction2 --input tpn.pth --out weights/tpn
     python -m tempo.convert --to mmaction2 --checkpoint runs/x --out x.pth
+    python -m tempo.convert --fuse --checkpoint runs/x --out weights/x_fused
 
 Exit status: 0 done, 2 bad input or weights that do not fit.
 """
@@ -23,13 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     given = vars(_parser().parse_args(argv))
     try:
-        if ("to" in given) == ("source" in given):
+        asked = [name for name in _RUNS if name in given]
+        if len(asked) != 1:
             raise InputError(
-                "Say --source NAME --input FILE --out DIR, or --to mmaction2 --checkpoint DIR "
-                "--out FILE."
+                "Say --source NAME --input FILE --out DIR, --to mmaction2 --checkpoint DIR --out "
+                "FILE, or --fuse --checkpoint DIR --out DIR."
             )
-        run = _outgoing if "to" in given else _incoming
-        run(given, shlex.join(["python", "-m", "tempo.convert", *argv]))
+        _RUNS[asked[0]](given, shlex.join(["python", "-m", "tempo.convert", *argv]))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -110,8 +111,26 @@ def _outgoing(given: dict[str, Any], command: str) -> None:
     print(f"wrote      {given['out']}: {len(export.arrays)} entries")
 
 
+def _fuse(given: dict[str, Any], command: str) -> None:
+    useless = ("input", "model", "partial", "classes", "flow", "alphas", "inflate")
+    _need(given, ("checkpoint",), useless)
+    from tempo import checkpoint, pretrained
+    from tempo.convert import fusing
+
+    _check_place(given["out"])
+    checkpoint.check_replaceable(given["out"])
+    fused = fusing.read(given["checkpoint"], command=command)
+    with _writing(given["out"]):
+        pretrained.save_model(given["out"], fused.variables, fused.info)
+    print(f"wrote      {given['out']}: {fused.num_after:,} of {fused.num_before:,} parameters")
+    print(f"model      {json.dumps(fused.info['config']['model'])}")
+
+
+_RUNS = {"source": _incoming, "to": _outgoing, "fuse": _fuse}
+
+
 def _need(given: dict[str, Any], needed: Sequence[str], useless: Sequence[str]) -> None:
-    verb = "--to" if "to" in given else "--source"
+    verb = next(f"--{name}" for name in _RUNS if name in given)
     for flag in needed:
         if flag not in given:
             raise InputError(f"{verb} needs --{flag} too.")
@@ -154,11 +173,24 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add("--source", metavar="NAME", help="torchvision, mmaction2, tpn_release or tsm_release")
+    add(
+        "--source",
+        metavar="NAME",
+        help="torchvision, mmaction2, pytorchvideo, pyslowfast, tpn_release or tsm_release",
+    )
     add("--input", metavar="FILE", help=".pth, .pt, .pkl or .safetensors")
     add("--out", required=True, metavar="PATH", help="folder (with --to: .pth or .safetensors)")
     add("--to", metavar="NAME", help="write a checkpoint of ours for mmaction2")
-    add("--checkpoint", metavar="DIR", help="with --to: a run's workdir or converted weights")
+    add(
+        "--fuse",
+        action="store_true",
+        help="write a checkpoint of ours with its asymmetric blocks as plain ones, for inference",
+    )
+    add(
+        "--checkpoint",
+        metavar="DIR",
+        help="with --to or --fuse: a run's workdir or converted weights",
+    )
     add(
         "--model",
         metavar="NAME",

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 
+import jax
 import numpy as np
 import pytest
 from flax import traverse_util
@@ -220,6 +221,32 @@ def test_what_mmaction2_has_no_place_for(slowonly, capsys):
     assert "neck.spatial_modulation.spatial_modulation.0.1.conv.weight" in written
     assert export("--out", "mm.txt", "--partial", "aux_head_1") == 2
     assert "end the name in .pth" in capsys.readouterr().err
+
+
+def test_fusing_gives_a_plain_network_with_the_same_scores(capsys):
+    small = {"depths": (1, 1, 1, 1), "width": 4, "stem_kernel_t": 3}
+    model = {"backbone": {"variant": "slowonly_r50", "conv_b": "acb3d", **small}}
+    info = {
+        "config": {"model": model, "clip": {"num_frames": 4}, "input": {"size_px": 32}},
+        "class_names": list("abcde"), "num_classes": 5,
+    }  # fmt: skip
+    leaves = traverse_util.unflatten_dict(synthetic.leaves(model, clip=(4, 32, 32, 3)), sep="/")
+    pretrained.save_model("out", leaves, info)
+    flags = ["--fuse", "--checkpoint", "out", "--out"]
+    assert convert.main([*flags, "fused"]) == 0
+    assert "wrote      fused: 64,417 of 80,977 parameters" in capsys.readouterr().out
+    clip = np.random.default_rng(0).normal(size=(1, 4, 32, 32, 3)).astype(np.float32)
+    logits = []
+    for path in ("out", "fused"):
+        made, variables, info = tempo.load_model(path)
+        logits.append(jax.jit(lambda v, m=made: m.apply(v, clip, train=False)["logits"])(variables))
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-5 * np.abs(logits[0]).max())
+    assert info["config"]["model"]["backbone"]["conv_b"] == "3x3x3"
+    assert info["class_names"] == list("abcde")
+    assert convert.main(["--fuse", "--checkpoint", "fused", "--out", "again"]) == 2
+    assert "nothing to fuse" in capsys.readouterr().err
+    assert convert.main([*flags, "again", "--model", "tsn_r50"]) == 2
+    assert "--model has no meaning with --fuse" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

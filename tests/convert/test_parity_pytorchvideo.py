@@ -4,9 +4,11 @@ import importlib.util
 import sys
 import types
 
+import numpy as np
 import pytest
 
 import tempo
+from tempo.convert import incoming, recognise, rules
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorchvideo")
@@ -35,8 +37,10 @@ def builders():
             ops.RoIAlign = None
             patch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
             patch.setitem(sys.modules, "torchvision.ops", ops)
-        from pytorchvideo.models import csn, r2plus1d, resnet, slowfast
-    return types.SimpleNamespace(csn=csn, r2plus1d=r2plus1d, resnet=resnet, slowfast=slowfast)
+        from pytorchvideo.models import csn, hub, r2plus1d, resnet, slowfast
+    return types.SimpleNamespace(
+        csn=csn, r2plus1d=r2plus1d, resnet=resnet, slowfast=slowfast, hub=hub
+    )
 
 
 def small(create, depths=(1, 1, 1, 1), **kwargs):
@@ -106,3 +110,37 @@ def test_slowfast(kernel, builders):
     model, _, info = check(both_paths, net)
     assert (model.backbone.fusion_kernel, model.backbone.slow_stride) == (kernel, 4)
     assert info["preprocessing"]["mean"] == [114.75] * 3
+
+
+@pytest.mark.parametrize(
+    ("create", "model"),
+    [
+        ("resnet.slow_r50", {"name": "slowonly_r50"}),
+        (
+            "slowfast.slowfast_r50",
+            {"name": "slowfast_r50_8x8", "backbone": {"slow_index": "linspace"}},
+        ),
+        (
+            "slowfast.slowfast_r101",
+            {"name": "slowfast_r101_8x8", "backbone": {"slow_index": "linspace"}},
+        ),
+        ("csn.csn_r101", {"name": "ir_csn_r101"}),
+        ("r2plus1d.r2plus1d_r50", {"name": "r2plus1d_r50_ptv"}),
+        (
+            "resnet.i3d_r50",
+            {"name": "i3d_r50", "backbone": {"stem_stride_t": 1, "pool1_stride_t": 1}},
+        ),
+    ],
+)  # fmt: skip
+def test_networks_of_the_model_zoo_are_known(create, model, builders):
+    module, function = create.split(".")
+    with torch.device("meta"):
+        net = getattr(getattr(builders.hub, module), function)()
+    state = {k: np.broadcast_to(np.float32(0), tuple(v.shape)) for k, v in net.state_dict().items()}
+    source = incoming.SOURCES["pytorchvideo"]
+    layout = source.layout(list(state))
+    mapped = rules.to_leaves(state, layout.rows)
+    assert not mapped.unmapped
+    found = recognise.network(mapped, source, layout.fields)
+    assert found.model() == model
+    assert found.num_classes == 400
