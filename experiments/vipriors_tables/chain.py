@@ -63,7 +63,7 @@ def run(out: str, planned: Sequence[Step]) -> None:
             _say(f"{at}: python {shlex.join(step.command)}")
             is_resumed = step.kind == "train" and steps.workdir(out, step.name, step.seed).exists()
             start = time.perf_counter()
-            _start(step, lock)
+            _start(out, step, lock)
             _check_ended(out, step)
             wall_s = time.perf_counter() - start
             row = {
@@ -169,14 +169,19 @@ def _hardware() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _start(step: Step, lock: int) -> None:
+def _start(out: str, step: Step, lock: int) -> None:
     """Runs a step to its end; told to stop, it stops the step first, which saves.
 
     The step inherits the lock: if this process is killed, the folder stays taken until the step
-    that it left behind has ended.
+    that it left behind has ended. Steps share what jax compiled: stages and seeds have few programs
+    that differ.
     """
+    compiled = {"JAX_COMPILATION_CACHE_DIR": os.path.join(os.path.abspath(out), "compiled")}
     process = subprocess.Popen(
-        [sys.executable, *step.command], pass_fds=(lock,), start_new_session=True
+        [sys.executable, *step.command],
+        pass_fds=(lock,),
+        start_new_session=True,
+        env={**compiled, **os.environ},
     )
     stopped = []
 

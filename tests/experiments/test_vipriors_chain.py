@@ -55,7 +55,7 @@ class Taken:
     def __init__(self):
         self.steps, self.cut = [], set()
 
-    def start(self, step, lock):
+    def start(self, out, step, lock):
         self.steps.append(str(step))
         leave(step, is_stopped=str(step) in self.cut)
         self.cut.discard(str(step))
@@ -127,7 +127,7 @@ def test_one_chain_at_a_time_and_a_stop_reaches_the_step(tmp_path):
         tell = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
         step = steps.Step("train", "tsm", 0, ("-c", tell))
         with pytest.raises(SystemExit) as stopped:
-            chain._start(step, lock)
+            chain._start(str(tmp_path), step, lock)
         assert stopped.value.code == 143
     with chain._lock(str(tmp_path)):
         pass
