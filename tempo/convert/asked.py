@@ -23,6 +23,7 @@ class Asked:
       preset, own: fields of the backbone that no trunk tells: of its rows, and said beside them.
       neck: `name` and fields; empty for none.
       own_neck: of them, what is said beside the preset.
+      head: fields, of the preset.
     """
 
     what: str
@@ -31,6 +32,7 @@ class Asked:
     own: Mapping[str, Any]
     neck: Mapping[str, Any]
     own_neck: Mapping[str, Any]
+    head: Mapping[str, Any]
 
 
 def read(model: Mapping[str, Any]) -> Asked:
@@ -57,6 +59,7 @@ def read(model: Mapping[str, Any]) -> Asked:
             own={k: v for k, v in own.items() if k not in OF_TRUNKS},
             neck={**row.get("neck", {}), **own_neck},
             own_neck=own_neck,
+            head=row.get("head", {}),
         )
     except TypeError as error:  # JSON may hold a number where fields are due
         raise InputError(
@@ -103,6 +106,7 @@ def agreed(model: Mapping[str, Any], found: Network) -> Network:
         fields={**asked.preset, **kept.all_fields, **speed, **found.fields, **asked.own},
         neck={**found.neck, **asked.own_neck},
         num_classes=found.num_classes,
+        head=found.head,
         clip=found.clip,
         assumed=tuple(text for text in found.assumed if "(--model)" not in text),
     )
@@ -117,7 +121,14 @@ def described(model: Mapping[str, Any], found: Network) -> Network:
     asked = read(model)
     _check_sizes(asked, found)
     fields = {**asked.preset, **asked.own}
-    return Network(asked.trunks, fields, asked.neck, found.num_classes, assumed=found.assumed)
+    return Network(
+        told=asked.trunks,
+        fields=fields,
+        neck=asked.neck,
+        num_classes=found.num_classes,
+        head=asked.head,
+        assumed=found.assumed,
+    )
 
 
 def _having(trunks: Mapping[str, trunk.Trunk], fields: Mapping[str, Any]):

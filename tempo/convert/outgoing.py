@@ -60,7 +60,9 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     arrays, unknown = rules.to_keys(
         leaves,
         layout.rows,
-        may_name=lambda row, leaf: two_paths or _may_name(row, leaf, trunks[""]),
+        may_name=lambda row, leaf: (
+            row[2] != "shifted_conv" if two_paths else _may_name(row, leaf, trunks[""])
+        ),
         is_flat=lambda leaf: not two_paths and _is_flat(leaf, trunks[""]),
     )
     homeless = [n for n in unknown if not any(re.search(pattern, n) for pattern in partial)]

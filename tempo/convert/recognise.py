@@ -13,7 +13,7 @@ from tempo.convert.facts import FACTS
 from tempo.convert.source import Guess, Source
 from tempo.convert.trunk import Trunk
 from tempo.errors import InputError
-from tempo.models import blocks, slowfast
+from tempo.models import blocks
 
 _LEVELS = {2: "res45", 3: "res345", 4: "res2345"}
 
@@ -44,6 +44,7 @@ class Network:
       fields: further fields of the backbone.
       neck: `name` and fields; empty for none.
       num_classes: K; 0 if the arrays hold no classifier.
+      head: fields.
       clip: fields of `tempo.types.ClipSpec` that it is trained with.
       guesses: what no array tells; `fields` win over them.
       defaults: fields of the backbone; all else wins over them.
@@ -54,6 +55,7 @@ class Network:
     fields: Mapping[str, Any]
     neck: Mapping[str, Any]
     num_classes: int
+    head: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     guesses: tuple[Guess, ...] = ()
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -92,20 +94,24 @@ class Network:
             name: row["backbone"]
             for name, row in models.MODELS.items()
             if row.get("neck", {}).get("name") == neck.get("name")
+            and row.get("head", {}) == self.head
         }
         needs = {name: self._differences(backbone) for name, backbone in presets.items()}
         fits = {name: need[0] for name, need in needs.items() if need and not need[1]}
         out: dict[str, Any] = {}
+        head = dict(self.head)
         if fits:
             out["name"] = min(fits, key=lambda name: len(fits[name]))
             backbone = fits[out["name"]]
             neck.pop("name", None)
+            head = {}
         else:
             needs = {name: self._differences({"variant": name}) for name in models.BACKBONES}
             both = {name: _merged(*need) for name, need in needs.items() if need}
             variant = min(both, key=lambda name: len(both[name]))
             backbone = {"variant": variant, **both[variant]}
-        return out | {k: v for k, v in {"backbone": backbone, "neck": neck}.items() if v}
+        parts = {"backbone": backbone, "neck": neck, "head": head}
+        return out | {name: part for name, part in parts.items() if part}
 
     def _differences(self, config: Mapping[str, Any]) -> tuple[dict, dict] | None:
         """(fields, fields of the trunks) that a backbone lacks; None of another kind."""
@@ -120,9 +126,7 @@ class Network:
 
 def trunks_of(backbone: nn.Module) -> dict[str, Trunk]:
     """The residual networks of a backbone, as `Network.trunks`."""
-    two = isinstance(backbone, slowfast.SlowFast)
-    paths = backbone.pathways() if two else {"": backbone}
-    return {path: trunk.of_fields(network) for path, network in paths.items()}
+    return {path: trunk.of_fields(network) for path, network in backbone.pathways().items()}
 
 
 def _plain(value: Any) -> Any:
@@ -166,7 +170,16 @@ def network(
     }
     neck = _neck(shapes, trunks[""]) if "" in trunks else {}
     num_classes = shapes.get(rules.FC, (0, 0))[1]
-    found = Network(trunks, _laterals(shapes), neck, num_classes, defaults=defaults or {})
+    has_bias = not num_classes or rules.FC.replace("kernel", "bias") in shapes
+    found = Network(
+        told=trunks,
+        fields=_laterals(shapes),
+        neck=neck,
+        num_classes=num_classes,
+        head={} if has_bias else {"use_bias": False},
+        # Clips for public networks hold the frames of the fast pathway and no others.
+        defaults={**({"fast_stride": 1} if len(trunks) > 1 else {}), **(defaults or {})},
+    )
     found = _guessed(found, source)
     clip = {k: v for guess in found.guesses for k, v in guess.clip.items()}
     if found.trunk.num_frames:

@@ -22,7 +22,7 @@ def mapped(depths=R50, kernels_t=FLAT, width=64, neck=False, shifted=lambda b: F
                 features = width * 2**s
                 shapes[name] = (k, side, side, features, features * (4 if c == 3 else 1))
                 kinds[name] = "shifted_conv" if c == 1 and shifted(b) else "conv"
-    shapes["params/head/fc/kernel"] = (32 * width, 400)
+    shapes |= {"params/head/fc/kernel": (32 * width, 400), "params/head/fc/bias": (400,)}
     if neck:
         shapes |= {f"params/neck/temporal_mod_{i}/kernel": (3, 1, 1, width, 16 * width)
                    for i in range(2)}  # fmt: skip
@@ -75,6 +75,12 @@ def test_networks_of_the_sources(source, found, model):
     made = network(source, **found)
     assert made.model() == model
     assert made.num_classes == 400
+    models.create(400, **made.model())
+
+
+def test_a_classifier_without_a_bias():
+    made = network("mmaction2", **{"params/head/fc/bias": None})
+    assert made.model()["head"] == {"use_bias": False}
     models.create(400, **made.model())
 
 
