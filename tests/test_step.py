@@ -1,4 +1,8 @@
-"""The optimizer step: randomness, accumulation, moving average, and what the devices exchange."""
+"""The optimizer step: randomness, accumulation, moving average, and what the devices exchange.
+
+Compiling a step takes seconds and running it none: steps are compiled once and shared, and those
+that only one test needs are of a network without a neck.
+"""
 
 import functools
 import re
@@ -8,17 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo import models, optim, sharding
+from tempo import models, optim, sharding, trees
 from tempo import state as states
 from tempo import task as tasks
 from tempo.train import make_step
 
 NUM_CLASSES = 5
 SHAPE = (8, 4, 32, 32, 3)
-MODEL = {
-    "backbone": {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4},
-    "neck": {"name": "tpn", "groups": 2, "aux_dropout_prob": 0.0},
-}
+BACKBONE = {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4}
+NECK = {"name": "tpn", "groups": 2, "aux_dropout_prob": 0.0}
 
 
 def normalize(key, batch):
@@ -54,36 +56,69 @@ TX = optim.create(SCHEDULE, clip_norm=5.0)
 
 
 @functools.cache
-def initial_state(ema):
-    """On the host; the same for all variants of the network, which differ in no parameter."""
-    net = models.create(NUM_CLASSES, **MODEL)
-    init = jax.jit(lambda key: states.create(net, TX, key, (1, *SHAPE[1:]), ema=ema))
-    return jax.device_get(init(jax.random.key(0)))
+def initial_state(has_neck):
+    """On the host, with moving averages; the same for all variants, which differ in no parameter.
+
+    Filled by hand, for to compile the initialisation takes as long as to compile a step.
+    """
+    net = models.create(NUM_CLASSES, backbone=BACKBONE, neck=NECK if has_neck else {})
+    create = functools.partial(states.create, net, TX, video_shape=(1, *SHAPE[1:]), ema=True)
+    rng = np.random.default_rng(0)
+
+    def leaf(name, s):
+        if name.endswith("kernel") and name.startswith(("params", "ema_params")):
+            return np.float32(rng.normal(size=s.shape) * (2 / np.prod(s.shape[:-1])) ** 0.5)
+        if name.endswith(("scale", "var")) and not name.startswith("opt_state"):
+            return np.ones(s.shape, s.dtype)
+        return np.zeros(s.shape, s.dtype)
+
+    state = trees.map_with_names(leaf, jax.eval_shape(create, jax.random.key(0)))
+    return state.replace(ema_params=state.params, ema_batch_stats=state.batch_stats)
+
+
+@functools.cache
+def trainer(num_devices=1, **kwargs):
+    """`Trainer(...)`, which is compiled when first run and shared by the tests."""
+    return Trainer(num_devices, **kwargs)
 
 
 class Trainer:
     """A jitted step on a mesh, and the state it starts from."""
 
-    def __init__(self, num_devices=1, *, rules=(), model=1, dropout=0.0, kwargs=None, **step):
+    def __init__(
+        self, num_devices=1, *, rules=(), model=1, dropout=0.0, neck=False, norm_groups=1,
+        dtype="float32", remat=False, **step,
+    ):  # fmt: skip
         mesh = mesh_of(num_devices, model)
-        net = models.create(NUM_CLASSES, **MODEL, head={"dropout_prob": dropout}, **(kwargs or {}))
-        state = initial_state("ema_decay" in step)
+        net = models.create(
+            NUM_CLASSES,
+            backbone=BACKBONE,
+            neck=NECK if neck else {},
+            head={"dropout_prob": dropout},
+            norm_groups=norm_groups,
+            dtype=dtype,
+            remat=remat,
+        )
+        state = initial_state(neck)
+        if "ema_decay" not in step:
+            state = state.replace(ema_params=None, ema_batch_stats=None)
         shardings = sharding.infer_shardings(state, mesh, rules)
-        self.state = jax.device_put(state, shardings)
+        self.start = jax.device_put(state, shardings)
         task = tasks.create("single", NUM_CLASSES)
         function = make_step(net, task, TX, SCHEDULE, normalize, **step)
-        replicated = sharding.replicated(mesh)
-        self.step = jax.jit(function, out_shardings=(shardings, replicated))
+        self.step = jax.jit(function, out_shardings=(shardings, sharding.replicated(mesh)))
         self.sharding = sharding.batch_sharding(mesh)
 
     def run(self, data):
+        """The state after the batches, from the start; and the metrics of the last one."""
+        state = self.start
         for batch in data:
-            self.state, metrics = self.step(self.state, sharding.to_global(batch, self.sharding))
-        return jax.device_get(self.state), jax.device_get(metrics)
+            state, metrics = self.step(state, sharding.to_global(batch, self.sharding))
+        return jax.device_get(state), jax.device_get(metrics)
 
     def hlo(self, batch):
         batch = sharding.to_global(batch, self.sharding)
-        return self.step.lower(self.state, batch).compile().as_text()
+        return self.step.lower(self.start, batch).compile().as_text()
 
 
 def assert_close(a, b, **tolerance):
@@ -91,10 +126,9 @@ def assert_close(a, b, **tolerance):
 
 
 def test_the_step_counts_learns_and_reports():
-    trainer = Trainer()
     [batch] = batches(1)
-    _, first = trainer.run([batch])
-    state, last = trainer.run([batch] * 4)
+    _, first = trainer(neck=True).run([batch])
+    state, last = trainer(neck=True).run([batch] * 5)
     assert state.step == 5
     assert last["loss"] < first["loss"]
     assert {"loss", "loss_main", "loss_aux", "lr", "grad_norm", "train_top1"} <= set(last)
@@ -102,11 +136,9 @@ def test_the_step_counts_learns_and_reports():
 
 def test_dropout_depends_on_seed_and_step_alone():
     data = batches(2)
-    trainer = Trainer(dropout=0.5, seed=1)
-    start = trainer.state
-    first, _ = trainer.run(data)
-    trainer.state = start
-    again, _ = trainer.run(data)
+    seeded = Trainer(dropout=0.5, seed=1)
+    first, _ = seeded.run(data)
+    again, _ = seeded.run(data)
     other, _ = Trainer(dropout=0.5, seed=2).run(data)
     jax.tree.map(np.testing.assert_array_equal, first, again)
     kernels = [s.params["head"]["fc"]["kernel"] for s in (first, other)]
@@ -115,19 +147,19 @@ def test_dropout_depends_on_seed_and_step_alone():
 
 def test_one_and_four_devices_agree_after_three_steps():
     data = batches(3)
-    one, _ = Trainer(1).run(data)
-    four, _ = Trainer(4).run(data)
+    one, _ = trainer(neck=True).run(data)
+    four, _ = Trainer(4, neck=True).run(data)
     assert_close(four.params, one.params, atol=1e-5)
     assert_close(four.batch_stats, one.batch_stats, atol=1e-5)
 
 
 def test_sharded_parameters_agree_too():
     data = batches(3)
-    one, _ = Trainer(1).run(data)
-    trainer = Trainer(4, model=2, rules=[("kernel$", ("model",))])
-    kernel = trainer.state.params["backbone"]["stem_conv"]["kernel"]
+    one, _ = trainer().run(data)
+    split = Trainer(4, model=2, rules=[("kernel$", ("model",))])
+    kernel = split.start.params["backbone"]["stem_conv"]["kernel"]
     assert not kernel.sharding.is_fully_replicated
-    sharded, _ = trainer.run(data)
+    sharded, _ = split.run(data)
     assert_close(sharded.params, one.params, atol=1e-5)
 
 
@@ -143,17 +175,16 @@ def test_accumulation_is_one_step_with_as_many_norm_groups():
     accumulated, m1 = Trainer(accumulate_steps=2).run([batch])
     # Micro-batches are every second clip, norm groups are neighbours.
     order = np.r_[0:8:2, 1:8:2]
-    grouped, m2 = Trainer(kwargs={"norm_groups": 2}).run([{k: v[order] for k, v in batch.items()}])
+    grouped, m2 = Trainer(norm_groups=2).run([{k: v[order] for k, v in batch.items()}])
     np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-5)
     assert_close(accumulated.params, grouped.params, atol=1e-5)
     assert_close(accumulated.batch_stats, grouped.batch_stats, atol=1e-5)
 
 
 def test_batch_statistics_move_a_tenth_of_the_way():
-    trainer = Trainer()
-    before = jax.device_get(trainer.state)
+    before = jax.device_get(trainer().start)
     [batch] = batches(1)
-    after, _ = trainer.run([batch])
+    after, _ = trainer().run([batch])
     video = normalize(None, {"video": jnp.float32(batch["video"])})["video"]
     kernel = before.params["backbone"]["stem_conv"]["kernel"]
     stem = jax.lax.conv_general_dilated(
@@ -167,9 +198,9 @@ def test_batch_statistics_move_a_tenth_of_the_way():
 
 
 def test_moving_average_follows_and_is_evaluated():
-    trainer = Trainer(ema_decay=0.5)
-    before = jax.device_get(trainer.state)
-    after, _ = trainer.run(batches(1))
+    averaged = Trainer(ema_decay=0.5)
+    before = jax.device_get(averaged.start)
+    after, _ = averaged.run(batches(1))
     decay = 0.1  # min(0.5, (1 + 0) / (10 + 0))
     for name in ("params", "batch_stats"):
         old, new = getattr(before, name), getattr(after, name)
@@ -181,15 +212,14 @@ def test_moving_average_follows_and_is_evaluated():
 
 def test_bfloat16_keeps_float32_state_and_stays_close():
     data = batches(2)
-    full, m32 = Trainer().run(data)
-    half, m16 = Trainer(kwargs={"dtype": "bfloat16"}).run(data)
+    _, m32 = trainer().run(data)
+    half, m16 = Trainer(dtype="bfloat16").run(data)
     assert {x.dtype for x in jax.tree.leaves(half.params)} == {np.dtype("float32")}
     np.testing.assert_allclose(m16["loss"], m32["loss"], rtol=0.1)
-    del full
 
 
 def test_remat_changes_memory_not_numbers():
     data = batches(1)
-    plain, _ = Trainer().run(data)
-    saved, _ = Trainer(kwargs={"remat": True}).run(data)
+    plain, _ = trainer().run(data)
+    saved, _ = Trainer(remat=True).run(data)
     assert_close(saved.params, plain.params, atol=1e-5)
