@@ -201,13 +201,16 @@ def _start_processes() -> None:
 
 def _describe(name: str, clip: str, num_classes: int) -> int:
     from tempo import models
-    from tempo.models import size
+    from tempo.models import published, size
 
     frames, side = _parse_clip(clip)
     shape = (frames, side, side, 3)
     print(f"{name}: {size.describe(num_classes, {'name': name}, shape)}")
     for stage, stage_shape in models.describe(models.create(num_classes, name=name), (1, *shape)):
         print(f"  {stage:14} {'x'.join(map(str, stage_shape[1:]))}")
+    lines = published.beside_ours(name)
+    if lines:
+        print("\n".join(["  published for clips of 400 classes:", *lines]))
     return 0
 
 

@@ -2,15 +2,21 @@
 
     python -m experiments.benchmarks.train_step --model slowonly_r50 --clip 8x112 --batch 4
     python -m experiments.benchmarks.train_step --model slowonly_r50 --lowering plain
+    python -m experiments.benchmarks.train_step --models 'slowfast_*,r2plus1d_*' --clip 32x112
 
 Prints JSON. The step is jitted and donates its state: loss (with auxiliary heads at weight 0.5) and
-gradient, batch statistics, SGD with momentum, on one device and with data already there.
+gradient, batch statistics, SGD with momentum, on one device and with data already there. With
+`--models`, a line for each preset that one of the patterns matches, every one measured in a process
+of its own, so that the peak of memory is that of the model; `--out` takes their rows.
 """
 
 import argparse
 import functools
+import json
 import resource
 import statistics
+import subprocess
+import sys
 import time
 
 import jax
@@ -39,6 +45,8 @@ DATA_SHEET_TFLOPS = {
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
+    if args.models:
+        sys.exit(_measure_each(args))
     num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
     model = tempo.create_model(
         args.model,
@@ -92,37 +100,56 @@ def make_step(model, learning_rate: float = 0.01, momentum: float = 0.9):
 
 def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> dict:
     """Times of the training step and of the forward pass in evaluation, and memory."""
-    video = jax.random.normal(jax.random.key(1), shape, jnp.float32)
-    label = jnp.arange(shape[0]) % num_classes
-    variables = cheap_init(model, video)
-    params = variables["params"]
-    velocity = jax.tree.map(jnp.zeros_like, params)
-    state = (params, variables["batch_stats"], velocity, jax.random.key(2))
-
+    run = Running(model, shape, num_classes)
     forward = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
-    forward_ms = milliseconds(lambda: forward(variables, video), num_steps)
-
-    start = time.perf_counter()
-    step = jax.jit(make_step(model), donate_argnums=0).lower(state, video, label).compile()
-    compile_s = time.perf_counter() - start
-    losses = []
-
-    def turn():
-        nonlocal state
-        state, loss = step(state, video, label)
-        losses.append(loss)
-        return loss
-
-    step_ms = milliseconds(turn, num_steps)
+    params, batch_stats, *_ = run.state
+    variables = {"params": params, "batch_stats": batch_stats}
+    forward_ms = milliseconds(lambda: forward(variables, run.video), num_steps)
+    compile_s = run.compile()
+    step_ms = milliseconds(run, num_steps)
     return {
-        "params": trees.count_params(params),
+        "params": trees.count_params(run.state[0]),
         "compile_s": round(compile_s, 2),
         "step_ms": step_ms,
         "forward_ms": forward_ms,
         "clips_per_s": round(shape[0] / step_ms["median"] * 1e3, 2),
-        "memory_mib": _memory(step),
-        "losses": [round(float(loss), 4) for loss in losses],
+        "memory_mib": _memory(run.step),
+        "losses": [round(float(loss), 4) for loss in run.losses],
     }
+
+
+class Running:
+    """A model in training on one random batch: every call is a step, and returns its loss.
+
+    Attributes:
+      state: what the next step starts from; the step takes its memory over.
+      video, label: the batch.
+      step: the compiled step, once `compile` has been called.
+      losses: of the steps so far.
+    """
+
+    def __init__(self, model, shape: tuple[int, ...], num_classes: int):
+        self.model = model
+        self.video = jax.random.normal(jax.random.key(1), shape, jnp.float32)
+        self.label = jnp.arange(shape[0]) % num_classes
+        variables = cheap_init(model, self.video)
+        params = variables["params"]
+        velocity = jax.tree.map(jnp.zeros_like, params)
+        self.state = (params, variables["batch_stats"], velocity, jax.random.key(2))
+        self.losses = []
+
+    def compile(self) -> float:
+        """Seconds that it took."""
+        start = time.perf_counter()
+        step = jax.jit(make_step(self.model), donate_argnums=0)
+        self.step = step.lower(self.state, self.video, self.label).compile()
+        return time.perf_counter() - start
+
+    def __call__(self):
+        """One step; call `compile` first."""
+        self.state, loss = self.step(self.state, self.video, self.label)
+        self.losses.append(loss)
+        return loss
 
 
 def matmul_gflops(dtype, size: int | None = None) -> float:
@@ -153,7 +180,7 @@ def _work(args, shape, step_s: float) -> dict:
     gflop = 6 * macs / 1e9
     measured = matmul_gflops(args.dtype)
     work = {
-        "gflop_per_step": round(gflop, 1),
+        "gflop_per_step": round(gflop, 3),
         "gflop_counted_as": "6 x forward multiply-adds of convolutions and matrix products",
         "gflops": round(gflop / step_s, 1),
         "matmul_gflops": round(measured, 1),
@@ -185,6 +212,41 @@ def milliseconds(run, times: int) -> dict[str, float]:
         "mean_cpu": cpu,
     }
     return {name: round(1e3 * s, 2) for name, s in figures.items()} | {"runs": times}
+
+
+def _measure_each(args) -> int:
+    """Prints a line per model; 1 if one of them failed, whose line then says why."""
+    names = sorted({n for p in args.models.split(",") for n in tempo.list_models(p)})
+    if not names:
+        raise SystemExit(f"No preset matches {args.models!r}; see tempo.list_models().")
+    print(f"{'model':24} {'params':>12} {'step ms':>9} {'forward':>9} {'GFLOP/s':>9} {'MiB':>7}")
+    failed = False
+    for name in names:
+        done = subprocess.run(_command(args, name), capture_output=True, text=True)
+        if done.returncode:
+            failed = True
+            reason = (done.stderr.strip() or "no message").splitlines()[-1]
+            print(f"{name:24} failed: {reason}", flush=True)
+            continue
+        row = json.loads(done.stdout)
+        report.append(row, args.out)
+        step, forward = (row[key]["median"] for key in ("step_ms", "forward_ms"))
+        memory = row["memory_mib"]
+        print(
+            f"{name:24} {row['params']:12,} {step:9.1f} {forward:9.1f} {row['gflops']:9.1f} "
+            f"{memory.get('device_peak', memory['process_peak']):7.0f}",
+            flush=True,
+        )
+    return int(failed)
+
+
+def _command(args, name: str) -> list[str]:
+    """The command that measures one model as `args` say."""
+    given = ["clip", "batch", "classes", "lowering", "dtype", "steps"]
+    options = [f"--{key}={getattr(args, key)}" for key in given]
+    remat = ["--remat"] if args.remat else []
+    module = "experiments.benchmarks.train_step"
+    return [sys.executable, "-m", module, f"--model={name}", *options, *remat]
 
 
 def _memory(compiled) -> dict[str, float]:
@@ -227,6 +289,7 @@ def _arguments(argv):
         prog="python -m experiments.benchmarks.train_step", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--model", default="slowonly_r50", help="a preset of tempo.list_models()")
+    parser.add_argument("--models", help="presets by name or shell pattern, by comma")
     parser.add_argument("--clip", default="8x112", help="frames x side in pixels")
     parser.add_argument("--batch", type=int, default=4, help="clips per step")
     parser.add_argument("--classes", type=int, default=400)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from flax import linen as nn
 
 from tempo import trees
 from tempo.models import create
@@ -29,7 +30,11 @@ def count(
       clip_shape: `[T,H,W,C]`.
     """
     # The other lowerings do the same sums in more or fewer counted operations.
-    plain = create(num_classes, **{**model, "lowering": "plain"})
+    return count_traced(create(num_classes, **{**model, "lowering": "plain"}), clip_shape)
+
+
+def count_traced(plain: nn.Module, clip_shape: tuple[int, ...]) -> tuple[int, int]:
+    """`count` of a model that was made with the lowering `plain`."""
     video = jax.ShapeDtypeStruct((1, *clip_shape), "float32")
     variables = jax.eval_shape(
         lambda key, x: plain.init(key, x, train=False), jax.random.key(0), video

@@ -1,17 +1,23 @@
 """The training-step benchmark prints what it promises, and its step trains."""
 
+import functools
 import json
+import subprocess
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import tempo
 from experiments.benchmarks import train_step
 from tempo import models
 
 
-def test_row_of_a_small_run(tmp_path, capsys):
+def test_row_of_a_small_run(tmp_path, capsys, monkeypatch):
+    # One block per stage, for what takes long is to compile.
+    shallow = functools.partial(tempo.create_model, backbone={"depths": (1, 1, 1, 1)})
+    monkeypatch.setattr(tempo, "create_model", shallow)
     out = tmp_path / "rows.jsonl"
     command = "--model tsn_r18 --clip 2x32 --batch 2 --classes 5 --lowering plain"
     train_step.main([*command.split(), "--out", str(out)])
@@ -22,8 +28,9 @@ def test_row_of_a_small_run(tmp_path, capsys):
         assert times["runs"] == 5
         assert 0 < times["min"] <= times["median"] <= times["max"]
     assert row["clips_per_s"] == pytest.approx(2e3 / row["step_ms"]["median"], rel=0.01)
-    # 0.0374 multiply-adds (in G) per 32 x 32 frame, in 4 frames.
-    assert row["gflop_per_step"] == pytest.approx(6 * 4 * 0.0374, rel=0.05)
+    # Multiply-adds of a 32 x 32 frame: the stem's, those of stage 1 and of each later one.
+    macs = 7 * 7 * 3 * 64 * 16**2 + 2 * 9 * 64**2 * 8**2 + 3 * (9 * 2 + 9 * 4 + 2) * 64**2 * 4**2
+    assert row["gflop_per_step"] == pytest.approx(6 * 4 * macs / 1e9, rel=0.01)
     assert row["memory_mib"]["process_peak"] > 50
     assert {"command", "commit", "date", "versions", "hardware"} <= row.keys()
     assert len(row["losses"]) == 6
@@ -33,6 +40,42 @@ def test_fewer_than_five_steps_are_refused(capsys):
     with pytest.raises(SystemExit):
         train_step.main(["--steps", "4"])
     assert "at least 5" in capsys.readouterr().err
+
+
+def test_a_line_for_each_preset_in_a_process_of_its_own(tmp_path, capsys, monkeypatch):
+    commands = []
+
+    def run(command, **kwargs):
+        commands.append(command)
+        if "--model=tsm_r50" in command:
+            return subprocess.CompletedProcess(command, 2, "", "Traceback\nInputError: too short\n")
+        row = {
+            "model": command[3].removeprefix("--model="),
+            "params": 1234567,
+            "step_ms": {"median": 12.34},
+            "forward_ms": {"median": 5.67},
+            "gflops": 8.9,
+            "memory_mib": {"process_peak": 321.0},
+        }
+        return subprocess.CompletedProcess(command, 0, json.dumps(row), "")
+
+    monkeypatch.setattr(train_step.subprocess, "run", run)
+    out = tmp_path / "rows.jsonl"
+    with pytest.raises(SystemExit) as exit_:
+        train_step.main(["--models", "tsm_r*,tsn_r18", "--remat", "--batch=2", f"--out={out}"])
+    assert exit_.value.code == 1
+    table = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in table] == ["tsm_r101", "tsm_r18", "tsm_r50", "tsn_r18"]
+    assert table[0][1:] == ["1,234,567", "12.3", "5.7", "8.9", "321"]
+    assert table[2][1:] == ["failed:", "InputError:", "too", "short"]
+    rows = [json.loads(line)["model"] for line in out.read_text().splitlines()]
+    assert rows == ["tsm_r101", "tsm_r18", "tsn_r18"]
+    assert {"--batch=2", "--remat", "--clip=8x112"} <= set(commands[0])
+
+
+def test_a_pattern_that_matches_no_preset_is_refused():
+    with pytest.raises(SystemExit, match="No preset matches 'tsm_x'"):
+        train_step.main(["--models", "tsm_x"])
 
 
 def test_step_lowers_the_loss_and_moves_the_statistics():

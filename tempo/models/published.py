@@ -1,0 +1,103 @@
+"""How big the named networks are said to be, by their authors and by public model zoos.
+
+Numbers are theirs, not counted here. What they call FLOPs are multiply-adds, of one clip. Counters
+differ in whether norms and pooling count; `tempo.models.size` counts convolutions and matrix
+products alone.
+"""
+
+import dataclasses
+
+from tempo.models import size
+
+NUM_CLASSES = 400
+
+_SLOWFAST = "arXiv 1812.03982, table 2"
+_CSN = "arXiv 1904.02811"
+_X3D = "arXiv 2004.04730, table 4"
+_PTV = "PyTorchVideo's model zoo"
+_MMACTION2 = "mmaction2 1.2's model zoo"
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One source's numbers for a network with 400 classes.
+
+    Attributes:
+      source: who says so.
+      num_frames: T of the clip that the multiply-adds are of.
+      side_px: its height and width.
+      gmacs: multiply-adds of the clip in G; None where only parameters are given.
+      mparams: parameters in millions; None where only multiply-adds are given. Papers leave out
+        those of norms.
+    """
+
+    source: str
+    num_frames: int
+    side_px: int
+    gmacs: float | None = None
+    mparams: float | None = None
+
+
+PUBLISHED: dict[str, tuple[Published, ...]] = {
+    "slowonly_r50": (Published(_PTV, 4, 256, 27.55, 32.45), Published(_PTV, 8, 256, 54.52, 32.45)),
+    "slowfast_r50_4x16": (
+        Published(_SLOWFAST, 32, 256, 36.1),
+        Published(_PTV, 32, 256, 36.69, 34.48),
+    ),
+    "slowfast_r50_8x8": (
+        Published(_SLOWFAST, 32, 256, 65.7),
+        Published(_PTV, 32, 256, 65.71, 34.57),
+    ),
+    # The paper's R101 8x8 has fewer temporal kernels than the public configuration, which this is.
+    "slowfast_r101_8x8": (
+        Published(_SLOWFAST, 32, 256, 106),
+        Published(_PTV, 32, 256, 127.20, 62.83),
+    ),
+    "slowfast_r101_16x8": (
+        Published(_SLOWFAST, 64, 256, 213),
+        Published(_PTV, 64, 256, 215.61, 53.77),
+    ),
+    "slowfast_r101_16x8_nl": (Published(_X3D, 64, 256, 234, 59.9),),
+    "i3d_r50": (Published(_MMACTION2, 32, 256, 43.56, 28.04),),
+    "nl_i3d_r50": (Published(_MMACTION2, 32, 256, 54.33, 35.40),),
+    "r2plus1d_r34": (Published(_X3D, 32, 112, 152, 63.6),),
+    "r2plus1d_r50_ptv": (Published(_PTV, 16, 256, 76.45, 28.11),),
+    "ir_csn_r101": (
+        Published(_CSN, 32, 256, 73.8, 22.1),
+        Published(_PTV, 32, 256, 75.62, 22.21),
+    ),
+    "ip_csn_r101": (Published(_CSN, 32, 256, 83.0, 24.5),),
+    "ir_csn_r152": (Published(_CSN, 32, 256, 96.7, 29.6),),
+    "ip_csn_r152": (
+        Published(_CSN, 32, 256, 108.8, 32.8),
+        Published(_MMACTION2, 32, 256, 110.34, 33.02),
+    ),
+    "tsm_r50": (Published(_MMACTION2, 8, 224, 32.88, 23.87),),
+    "tanet_r50": (Published(_MMACTION2, 8, 256, 43.07, 25.59),),
+}
+"""By preset; of most clips the source tells the frames and that evaluation is at 256 px."""
+
+
+def beside_ours(name: str) -> list[str]:
+    """A table of the published numbers of a preset, each beside what is counted here; traces only.
+
+    Empty where nothing is published.
+    """
+    rows = PUBLISHED.get(name, ())
+    counts = {
+        clip: size.count(NUM_CLASSES, {"name": name}, (clip[0], clip[1], clip[1], 3))
+        for clip in {(row.num_frames, row.side_px) for row in rows}
+    }
+    lines = []
+    for row in rows:
+        params, macs = counts[row.num_frames, row.side_px]
+        lines.append(
+            f"{f'{row.num_frames}x{row.side_px}':>8}  GMACs {_told(row.gmacs)} here "
+            f"{macs / 1e9:7.2f}  M parameters {_told(row.mparams)} here {params / 1e6:6.2f}  "
+            f"({row.source})"
+        )
+    return lines
+
+
+def _told(number: float | None) -> str:
+    return f"{'-' if number is None else f'{number:g}':>6}"
