@@ -327,5 +327,20 @@ def test_weights_that_do_not_fit_are_refused_before_the_data_are_opened(records,
     assert not (tmp_path / "run").exists()
 
 
+def test_leaves_that_may_be_fresh_are_those_that_do_not_fit(nets):
+    wide = shapes_of("slowonly_r50", conv_b={"name": "2plus1d"})
+    same = Classes(3)
+    with pytest.raises(InputError, match="another backbone: .*conv2/kernel"):
+        init_from.plan(nets["slowonly"], wide, same, same, "conv2_t/|norm2_inner/")
+    # conv2 has other channels out; conv1 and norm2 match as well, but fit.
+    plan = init_from.plan(nets["slowonly"], wide, same, same, "/(conv1|conv2(_t)?|norm2(_inner)?)/")
+    fresh = {name.split("/")[-2] for name in set(wide) - plan.taken}
+    assert fresh == {"conv2", "conv2_t", "norm2_inner"}
+    assert "backbone: 24 leaves fresh, as config.init_fresh has it: params/" in plan.report[0]
+    # What only the weights have is never dropped so.
+    with pytest.raises(InputError, match="conv2_t/kernel: only in the weights"):
+        init_from.plan(wide, nets["slowonly"], same, same, "conv2|norm2")
+
+
 def test_a_config_without_weights_begins_with_none(records):
     assert init_from.begin(recipe.from_config(config_of(records))) is None

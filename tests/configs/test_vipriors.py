@@ -203,7 +203,7 @@ def test_a_tiny_slow_fast_learns_16_clips_and_sees_nothing_in_still_ones():
     net = models.create(
         4,
         name="slowfast_r50_64f_112",
-        backbone={"depths": (1, 1, 1, 1), "width": 8, "slow_stride": 4, "fast_stride": 2},
+        backbone={"depths": (1, 0, 0, 1), "width": 8, "slow_stride": 4, "fast_stride": 2},
         head={"dropout_prob": 0.0},
     )
     rng = np.random.default_rng(0)
@@ -233,7 +233,7 @@ def test_a_tiny_slow_fast_learns_16_clips_and_sees_nothing_in_still_ones():
     variables = jax.jit(lambda key: net.init(key, video, train=False))(jax.random.key(0))
     opt_state = tx.init(variables["params"])
     losses = []
-    for _ in range(30):
+    for _ in range(60):
         variables, opt_state, loss, _ = step(variables, opt_state, video)
         losses.append(float(loss))
     assert losses[0] > 1 and losses[-1] < 0.1, losses
