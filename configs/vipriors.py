@@ -53,7 +53,8 @@ table 3 for this network and input, to the last stage; `tta=repeat` also `tta01_
 `data=tempobench` is TempoBench `symmetric`: ten classes (five motions x slow or fast) that stay
 what they are mirrored or backwards; without a validation set, stages stop at what they reach on its
 test set. `size=small` is for two CPU cores: 48 px, 32 frames (TSM 16), one block a stage (two in
-res4 for depth=101), 16 channels in the stem, batch 16, rate 0.05, 6 epochs a stage, no dropout.
+res4 for depth=101), 8 channels in the stem and 4 in the fast path's, batch 16, rate 0.05, at most
+12 epochs of stage a and 6 of each other one, no dropout.
 
 Sources: arXiv 2007.08180; what it does not say: `tempo/papers/vipriors.py`. Expected, theirs, in
 percent: 70.0 for `t1.base`, 73.5 for `t1.elu_pool_acb`, 72.1 for `t2.tsm50.shift`. tempo has not

@@ -44,20 +44,20 @@ _SMALL_NONLOCAL = ((), (0,), (0,), ())
 SIZES: dict[str, dict[str, Any]] = {
     "full": {
         "size_px": 112, "short_side_px": 128, "stored_px": 140, "batch_size": 128,
-        "base_lr": 1e-3, "epochs": 60.0, "epochs_a": 60.0, "step": 20.0,
-        "every_epochs": 5.0, "dropout_prob": 0.5, "frames": {"slowfast": 64, "tsm": 16},
+        "base_lr": 1e-3, "epochs": 60.0, "epochs_a": 60.0, "steps": (20.0, 40.0), "steps_a": (20.0, 40.0),
+        "every_epochs": 5.0, "num_clips": 10, "dropout_prob": 0.5, "frames": {"slowfast": 64, "tsm": 16},
     },
     "small": {
         "size_px": 48, "short_side_px": 56, "stored_px": 60, "batch_size": 16,
-        "base_lr": 5e-2, "epochs": 6.0, "epochs_a": 12.0, "step": 2.0,
-        "every_epochs": 2.0, "dropout_prob": 0.0, "frames": {"slowfast": 32, "tsm": 16},
+        "base_lr": 5e-2, "epochs": 6.0, "epochs_a": 12.0, "steps": (3.0, 5.0), "steps_a": (8.0, 11.0),
+        "every_epochs": 2.0, "num_clips": 4, "dropout_prob": 0.0, "frames": {"slowfast": 32, "tsm": 16},
     },
 }  # fmt: skip
 """Numbers of a run by `size`."""
 
 _SMALL_NET = {
-    "slowfast": {"width": 16, "channel_ratio": 4, "slow_stride": 8, "fast_stride": 2},
-    "tsm": {"width": 16},
+    "slowfast": {"width": 8, "channel_ratio": 2, "slow_stride": 8, "fast_stride": 2},
+    "tsm": {"width": 8},
 }
 _SMALL_DEPTHS = {"50": (1, 1, 1, 1), "101": (1, 1, 2, 1)}
 
@@ -171,7 +171,7 @@ def data(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def evaluators(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Evaluators of every stage: one clip, and ten at equal distances."""
+    """Evaluators of every stage: one clip, and several at equal distances."""
     size = SIZES[values["size"]]
     is_tempobench = values["data"] == "tempobench"
     view = {
@@ -186,7 +186,7 @@ def evaluators(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found = {"single_view": {**during, "every_epochs": size["every_epochs"]}}
     if values["split"] == "test":
         found["single_view_test"] = last
-    return {**found, "multi_view": {**last, "num_clips": 10}}
+    return {**found, "multi_view": {**last, "num_clips": size["num_clips"]}}
 
 
 def tta_evaluators(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -231,7 +231,10 @@ def stages(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             base = {key: value for key, value in _BASE.items() if slots[key] != value}
             own |= {"model": {"backbone": base}} if base else {}
             own["loop"] = {"stop_at": float(values["threshold"])}
-            own["schedule"] = {"base_lr": _base_lr(values, letter)}
+            own["schedule"] = {
+                "base_lr": _base_lr(values, letter),
+                "boundaries_epochs": size["steps_a"],
+            }
         if letter == "b" and init_fresh(values):
             own["init_fresh"] = init_fresh(values)
         if letter == letters[-1] and tta_evaluators(values):
@@ -265,7 +268,7 @@ def fill(config: Any, chosen: Argument) -> Any:
     config.schedule = {
         "name": "steps",
         "base_lr": _base_lr(values, letter),
-        "boundaries_epochs": (size["step"], 2 * size["step"]),
+        "boundaries_epochs": size["steps"],
         "factor": 0.1,
     }
     config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 500, "stop_at": 0.0}
