@@ -44,13 +44,15 @@ _SMALL_NONLOCAL = ((), (0,), (0,), ())
 SIZES: dict[str, dict[str, Any]] = {
     "full": {
         "size_px": 112, "short_side_px": 128, "stored_px": 140, "batch_size": 128,
-        "base_lr": 1e-3, "epochs": 60.0, "epochs_a": 60.0, "steps": (20.0, 40.0), "steps_a": (20.0, 40.0),
-        "every_epochs": 5.0, "num_clips": 10, "dropout_prob": 0.5, "frames": {"slowfast": 64, "tsm": 16},
+        "base_lr": 1e-3, "epochs": 60.0, "epochs_a": 60.0,
+        "steps": (20.0, 40.0), "steps_a": (20.0, 40.0), "every_epochs": 5.0,
+        "num_clips": 10, "dropout_prob": 0.5, "frames": {"slowfast": 64, "tsm": 16},
     },
     "small": {
         "size_px": 48, "short_side_px": 56, "stored_px": 60, "batch_size": 16,
-        "base_lr": 5e-2, "epochs": 6.0, "epochs_a": 12.0, "steps": (3.0, 5.0), "steps_a": (8.0, 11.0),
-        "every_epochs": 2.0, "num_clips": 4, "dropout_prob": 0.0, "frames": {"slowfast": 32, "tsm": 16},
+        "base_lr": 5e-2, "epochs": 6.0, "epochs_a": 12.0,
+        "steps": (3.0, 5.0), "steps_a": (8.0, 11.0), "every_epochs": 2.0,
+        "num_clips": 4, "dropout_prob": 0.0, "frames": {"slowfast": 32, "tsm": 16},
     },
 }  # fmt: skip
 """Numbers of a run by `size`."""
