@@ -1,12 +1,10 @@
 """Training, from a config to checkpoints and results; reads top to bottom."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -19,14 +17,9 @@ from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
 from tempo.progress import Progress, say
 from tempo.state import TrainState
-from tempo.task import Task
-from tempo.types import Array, Batch
+from tempo.step import Step, make_step
+from tempo.types import Array
 from tempo.watchdog import LossWatch, StopSignal
-
-Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
-
-# Streams of random numbers drawn from one step's key.
-_AUGMENT, _DROPOUT = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,80 +310,3 @@ def _batches(
         "process_count": process_count,
     }
     return pipeline.train_batches(exp.records.split(r.data.train_split), **(settings | changed))
-
-
-def make_step(
-    model: nn.Module,
-    task: Task,
-    tx: optax.GradientTransformation,
-    schedule: optim.Schedule,
-    augment: Callable[[Array, Batch], Batch],
-    *,
-    seed: int = 0,
-    accumulate_steps: int = 1,
-    ema_decay: float = 0.0,
-) -> Step:
-    """One optimizer step as a pure function `(state, batch) -> (state, metrics)`, to be jitted.
-
-    Every random draw depends on (seed, step) alone. The batch is cut into `accumulate_steps`
-    micro-batches of every n-th clip, so that each device keeps the clips it has; they start from
-    the same BatchNorm statistics, and the mean of what they end with goes on, which is what one
-    step of a model with that many norm groups does.
-    """
-
-    def loss_fn(params, batch_stats, batch, key):
-        batch = augment(jax.random.fold_in(key, _AUGMENT), batch)
-        outputs, updates = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            batch["video"],
-            train=True,
-            rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
-            mutable=["batch_stats"],
-        )
-        loss, metrics = task.loss(outputs, batch)
-        return loss, (metrics, updates.get("batch_stats", {}))
-
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-
-    def gradients(state, batch, key):
-        if accumulate_steps == 1:
-            (_, (metrics, stats)), grads = grad_fn(state.params, state.batch_stats, batch, key)
-            return grads, metrics, stats
-
-        def micro_step(total, index_and_batch):
-            index, micro = index_and_batch
-            micro_key = jax.random.fold_in(key, index)
-            (_, aux), grads = grad_fn(state.params, state.batch_stats, micro, micro_key)
-            return jax.tree.map(jnp.add, total, (grads, *aux)), None
-
-        micro_batches = jax.tree.map(lambda x: _split(x, accumulate_steps), batch)
-        first = jax.tree.map(lambda x: x[0], micro_batches)
-        (_, aux), grads = jax.eval_shape(grad_fn, state.params, state.batch_stats, first, key)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, *aux))
-        indexed = (jnp.arange(accumulate_steps), micro_batches)
-        total, _ = jax.lax.scan(micro_step, zeros, indexed)
-        return jax.tree.map(lambda x: x / accumulate_steps, total)
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        grads, metrics, batch_stats = gradients(state, batch, key)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics |= {
-            "lr": schedule(state.step),
-            "grad_norm": optax.tree.norm(grads),
-            "state_norm": optax.tree.norm((params, batch_stats)),
-        }
-        state = state.replace(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
-        )
-        if ema_decay:
-            state = states.update_ema(state, ema_decay)
-        return state, metrics
-
-    return step
-
-
-def _split(x: Array, parts: int) -> Array:
-    """`[B,...]` -> `[parts,B/parts,...]` by taking every parts-th row: none changes its device."""
-    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)

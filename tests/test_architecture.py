@@ -55,9 +55,10 @@ ALLOWED = {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",
         "progress", "recipe", "sharding", "state",
     },
+    "step": {"types", "optim", "state", "task"},
     "train": {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "init_from",
-        "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "task",
+        "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "step",
         "watchdog",
     },
     "staged": {

@@ -15,7 +15,7 @@ import pytest
 from tempo import models, optim, sharding, trees
 from tempo import state as states
 from tempo import task as tasks
-from tempo.train import make_step
+from tempo.step import make_step
 
 NUM_CLASSES = 5
 SHAPE = (8, 4, 32, 32, 3)
