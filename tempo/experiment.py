@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-from tempo import checkpoint, files, models, recipe, sharding
+from tempo import checkpoint, files, models, recipe, sharding, stages
 from tempo import task as tasks
 from tempo.data import device_ops, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
@@ -91,7 +91,7 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     tree.pop("stages", None)  # no run has any
     mesh = sharding.make_mesh(**r.mesh)
     ops = check(r)
-    records = embedded.open_or_make(r.data.dir, r.data.generate)
+    records = embedded.open_or_make(r.data.dir, r.data.generate, r.data.name)
     _check_mirroring(r, ops, records.dataset)
     _check_labels(r.data, records)
     return Experiment(
@@ -185,7 +185,7 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
             for tree in (files.read_json(path), config)
         ]
         old, new = map(_flatten, trees)
-        deciding = tuple(prefix for tree in trees for prefix in _deciding(tree))
+        deciding = tuple(prefix for tree in trees for prefix in stages.deciding(tree))
         changed = sorted(
             key
             for key in old.keys() | new.keys()
@@ -202,14 +202,6 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
             )
     if sharding.is_lead_process():
         files.write_json(path, config)
-
-
-def _deciding(tree: Mapping[str, Any]) -> list[str]:
-    """Flat names' beginnings of the evaluators that may end a run before its last epoch."""
-    if not tree.get("loop", {}).get("stop_at"):
-        return []
-    evaluators = tree.get("eval", {}).items()
-    return [f"eval/{name}/" for name, own in evaluators if own.get("every_epochs")]
 
 
 def num_steps(experiment: Experiment) -> tuple[int, int]:

@@ -69,6 +69,18 @@ def last(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Any:
     return list(found.values())[-1] if found else config
 
 
+def deciding(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Flat names' beginnings of the evaluators that may end a run before its last epoch.
+
+    Args:
+      config: of one stage.
+    """
+    if not config.get("loop", {}).get("stop_at"):
+        return ()
+    evaluators = config.get("eval", {}).items()
+    return tuple(f"eval/{name}/" for name, own in evaluators if own.get("every_epochs"))
+
+
 def _merged(tree: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(tree)
     for key, value in own.items():

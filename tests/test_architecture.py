@@ -39,7 +39,8 @@ ALLOWED = {
     "stages": {"errors"},
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "experiment": {
-        "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding", "task",
+        "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding",
+        "stages", "task",
     },
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tempo.data import flow_codec, manifest, stages
+from tempo.data import flow_codec, manifest, specs, stages
 from tempo.data.store import example_proto, index, shard_files
 from tempo.data.video import decode, jpeg
 from tempo.errors import InputError, RecordError, lookup
@@ -257,16 +257,21 @@ def is_complete(data_dir: str | os.PathLike) -> bool:
     return (Path(data_dir) / MANIFEST_FILE).is_file()
 
 
-def open_records(data_dir: str | os.PathLike) -> Records:
+def open_records(data_dir: str | os.PathLike, dataset: str = "folder") -> Records:
     """Opens a prepared dataset: reads its header, and looks that its files are whole.
 
     Records are checked when they are read.
+
+    Args:
+      data_dir: the dataset.
+      dataset: what it is to be, a row of `tempo.data.specs.DATASETS`, for the command that is told
+        where there is nothing.
 
     Raises:
       InputError: nothing there, not finished, damaged, or of another format.
     """
     root = Path(data_dir)
-    header = read_header(root)
+    header = read_header(root, dataset)
     check_files(root, header)
     return _records(str(root), header)
 
@@ -298,14 +303,15 @@ def check_size(file: Path, expected: int | None = None) -> None:
         )
 
 
-def read_header(data_dir: str | os.PathLike) -> dict[str, Any]:
+def read_header(data_dir: str | os.PathLike, dataset: str = "folder") -> dict[str, Any]:
     """The content of `manifest.json`; for errors see `open_records`."""
     root = Path(data_dir)
     path = root / MANIFEST_FILE
     if not is_complete(root):
         what = "an unfinished dataset" if (root / ".build").is_dir() else "no prepared dataset"
         raise InputError(
-            f"{str(root)!r} holds {what}; run: python -m tempo.prepare --videos DIR --out {root}"
+            f"{str(root)!r} holds {what}; run: python -m tempo.prepare "
+            f"{specs.prepare_flags(dataset)} --out {root}"
         )
     damage = InputError(f"{str(path)!r} is damaged; delete the dataset and prepare again.")
     try:

@@ -23,6 +23,8 @@ class DatasetSpec:
         `flip` and crops with mirror images are refused.
       reader: row of `tempo.data.readers.READERS`.
       fps: rate of its folders of frames; 0 if it has none, or the rate is not known.
+      short_side_px: of the stored frames that its recipes are for; 0 for what `tempo.prepare` does
+        unless told.
       source: the published files that `--annotations` takes, and what they give.
     """
 
@@ -31,6 +33,7 @@ class DatasetSpec:
     mirroring: str = "keep"
     reader: str = "folder"
     fps: float = 0.0
+    short_side_px: int = 0
     source: str = "no files (folders are classes)"
 
     def __post_init__(self):
@@ -67,6 +70,7 @@ DATASETS = {
     ),
     "mod_ucf101": DatasetSpec(
         reader="mod_ucf101",
+        short_side_px=140,
         source="the folder ucfTrainTestlist of UCF-101 (101 classes; train, val, test)",
     ),
     "hmdb51": DatasetSpec(
@@ -135,3 +139,11 @@ DATASETS = {
 def lookup(name: str) -> DatasetSpec:
     """The row of a dataset; `InputError` with the nearest name if there is none."""
     return errors.lookup(DATASETS, name, "dataset (config.data.name)")
+
+
+def prepare_flags(name: str) -> str:
+    """Arguments of `tempo.prepare` that make records of a dataset: what of, and of which size."""
+    spec = lookup(name)
+    own = "" if spec.reader == "folder" else f" --dataset {name}"
+    size = f" --short-side {spec.short_side_px}" if spec.short_side_px else ""
+    return f"--videos DIR{own}{size}"

@@ -16,13 +16,16 @@ from tempo.errors import check_keys
 _OWN = ("kind", "short_side_px")
 
 
-def open_or_make(data_dir: str, generate: Mapping[str, Any]) -> pipeline.Records:
+def open_or_make(
+    data_dir: str, generate: Mapping[str, Any], dataset: str = "folder"
+) -> pipeline.Records:
     """The records in `data_dir`, made first if `generate` says how.
 
     Args:
       data_dir: of the records. Rendered videos go to `<data_dir>_videos`; once they are gone, whole
         records are taken as they are.
       generate: arguments of `make`; empty only opens.
+      dataset: its name, for the command that is told where there is nothing to open.
 
     Raises:
       InputError: nothing to open, an unknown argument, or a dataset made with other arguments.
@@ -34,7 +37,7 @@ def open_or_make(data_dir: str, generate: Mapping[str, Any]) -> pipeline.Records
             make(data_dir, **generate)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("embedded dataset made")
-    return pipeline.open_records(data_dir)
+    return pipeline.open_records(data_dir, dataset)
 
 
 def make(
