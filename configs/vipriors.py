@@ -48,7 +48,7 @@ A stage that ends below its threshold goes on to the next, and the log says so. 
 run from scratch with the augmentation of c. `tta=on` adds evaluators `tta01`, ... of the entries of
 table 3 for this network and input, to the last stage; `tta=repeat` also `tta01_r2`, ..., which
 `configs/vipriors_ensemble.py:ens3,star=repeat` reads. A finished run has their scores by
-`--mode eval --config ...,tta=on --checkpoint runs/acb --evaluators tta01,tta03`.
+`--mode eval --config ...,tta=on --checkpoint runs/acb --workdir runs/acb --evaluators tta01,tta03`.
 
 `data=tempobench` is TempoBench `symmetric`: ten classes (five motions x slow or fast) that stay
 what they are mirrored or backwards; without a validation set, stages stop at what they reach on its

@@ -5,7 +5,9 @@
 
 Three networks of `configs/vipriors.py`, trained with `tta=on`, make the members' score files:
 `t2.sf50.rgb`, `t2.sf50.diff` and `t2.tsm50.shift`. `tta07.npz` is entry 7 of table 3: the mean,
-before softmax, over 10 random clips; files of other names are left out. What follows the colon is
+before softmax, over 10 random clips; files of other names are left out. Files of the right name
+that another row's network made are combined, and said to be: see DEVIATION in the output, and
+`row` and `wanted_row` of a member in the JSON. What follows the colon is
 the ensemble, `ens1` to `ens4` (`ens3`, the best one, if none is named), and after a comma how "*k"
 in its name is read:
 
@@ -33,18 +35,17 @@ OPTIONS = {"star": arguments.Option(default="weight", choices=("weight", "repeat
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     chosen = arguments.parse(arg, OPTIONS, dict.fromkeys(ENSEMBLES, ""))
     name = chosen.row or "ens3"
-    ensemble, repeated = ENSEMBLES[name], chosen.values["star"] == "repeat"
+    ensemble, star = ENSEMBLES[name], chosen.values["star"]
     config = ml_collections.ConfigDict()
-    config.name = f"{name}_repeat" if repeated else name
+    config.name = f"{name}_repeat" if star == "repeat" else name
     config.average = "logits"
     config.calibrate = "none"
     config.published = {"top1": ensemble.published}
     config.members = {}
-    for number in ensemble.ids:
-        star, member = ensemble.stars[number], _member(number, "repeat" if repeated else "on")
-        config.members[f"tta{number:02d}"] = {**member, "weight": 1.0 if repeated else float(star)}
-        for repetition in range(2, star + 1) if repeated else ():
-            config.members[f"tta{number:02d}_r{repetition}"] = {**member, "weight": 1.0}
+    tta = "repeat" if star == "repeat" else "on"
+    for member, weight in ensemble.weights(star).items():
+        number = int(member.removeprefix("tta")[:2])
+        config.members[member] = {**_member(number, tta), "weight": weight}
     return config
 
 
@@ -54,6 +55,7 @@ def _member(number: int, tta: str) -> dict[str, str]:
     row = NETWORKS[entry.model, entry.input]
     note = f"{entry.model} {entry.input}, interval {entry.interval}, {entry.crop}, {entry.order}"
     return {
+        "row": row,
         "note": note + ", flipped" * entry.is_flipped,
         "command": f"python -m tempo.main --mode eval --config configs/vipriors.py:{row},tta={tta} "
         "--checkpoint DIR --workdir DIR --evaluators {names}",

@@ -8,7 +8,8 @@ Which cell a run belongs to is decided by its config. The key `row` names a cell
 belongs to every cell whose recipe has the very same numbers. Where a named run was made with other
 numbers, such as a smaller batch, its line lists them: it is no repetition of the row. What does not
 change the numbers is not compared: folders, workers, devices, micro-batches, logging, the seed, and
-which evaluators the config has, for each line says how it was evaluated.
+which evaluators the config has, for each line says how it was evaluated. Evaluators that decide
+where a stage ends (`loop.stop_at`) are.
 """
 
 import argparse
@@ -232,8 +233,12 @@ def read_run(path: str) -> Run:
             )
     try:
         results, config = files.read_json(path), files.read_json(str(config_path))
-    except ValueError as e:
-        raise InputError(f"{path!r} or the config.json beside it is no JSON: {e}.") from None
+        before = _stages_before(config_path.parent)
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(
+            f"{path!r}, the config.json beside it or what stages.json there names is no JSON that "
+            f"tempo wrote: {e}."
+        ) from None
     if not isinstance(config, dict) or not isinstance(results, list):
         raise InputError(f"{path!r} is not the results.json of a run (a list of rows).")
     for row in results:
@@ -242,11 +247,19 @@ def read_run(path: str) -> Run:
             raise InputError(
                 f"{path!r}: a row of results.json has no {lacking[0]!r}; give one that tempo wrote."
             )
-    before = {
-        stage.parent.name: files.read_json(str(stage))
-        for stage in sorted(pathlib.Path(path).parent.glob(f"{stages.FOLDER}/*/config.json"))
-    }
     return Run(path, config, results, before)
+
+
+def _stages_before(workdir: pathlib.Path) -> dict[str, Mapping[str, Any]]:
+    """Configs of the stages before the last, by name; other folders are of no stage of this run."""
+    record = workdir / "stages.json"
+    ended = files.read_json(str(record)) if record.is_file() else []
+    folders = {row["name"]: row["workdir"] for row in ended}
+    return {
+        name: dict(files.read_json(str(workdir / folder / "config.json")))
+        for name, folder in folders.items()
+        if folder != "."
+    }
 
 
 def config_of(recipe: str, argument: str) -> Mapping[str, Any]:
@@ -331,7 +344,12 @@ def _all_numbers(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's numbers depend on, flat: `{"optim/clip_norm": 40.0, ...}`."""
-    flat = {k: v for k, v in _flatten(config).items() if not k.startswith(FREE)}
+    deciding = stages.deciding(config)
+    flat = {
+        k: v
+        for k, v in _flatten(config).items()
+        if not k.startswith(FREE) or k.startswith(deciding)
+    }
     flat["init_from"] = "given weights" if flat.get("init_from") else "from scratch"
     at_once = config.get("batch_size", 64) / config.get("loop", {}).get("accumulate_steps", 1)
     flat["clips per BatchNorm group"] = at_once / config.get("model", {}).get("norm_groups", 1)

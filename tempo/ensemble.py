@@ -84,7 +84,8 @@ def ensemble(
         calibrate=plan.calibrate,
     )
     for row in result.numbers["members"]:
-        row["note"] = plan.members[row["name"]].note
+        member = plan.members[row["name"]]
+        row |= {"note": member.note, "wanted_row": member.row}
     used = set(files_of.values())
     more = {
         "name": plan.name,
@@ -178,6 +179,12 @@ def _notes(numbers: Mapping[str, Any]) -> list[str]:
     if numbers["missing"]:
         names = ", ".join(row["name"] for row in numbers["missing"])
         lines.append(f"Incomplete: without {names}.")
+    others: dict[tuple[str, str], list[str]] = {}
+    for row in numbers["members"]:
+        if row["row"] and row["wanted_row"] not in ("", row["row"]):
+            others.setdefault((row["row"], row["wanted_row"]), []).append(row["name"])
+    for (made, wanted), names in others.items():
+        lines.append(f"DEVIATION: {', '.join(names)}: made by row {made}, not {wanted}.")
     if numbers["left_out"]:
         lines.append(f"{len(numbers['left_out'])} score files are no members and were left out.")
     for first, second in numbers["same_scores"]:

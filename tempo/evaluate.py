@@ -62,14 +62,23 @@ def evaluate(
         raise InputError("The config has no evaluator; name some with --evaluators multi_view,...")
     _check_classes(exp, path, info)
     pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
-    made = create_evaluators(exp, workdir)
+    made = create_evaluators(exp, workdir, info["config"])
     experiment.announce(exp)
     return finish(made, _restore(exp, path), info["step"], workdir)
 
 
-def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
-    """The evaluators of the config, in the order of their names."""
+def create_evaluators(
+    exp: Experiment, workdir: str, trained: Mapping[str, Any] | None = None
+) -> list[Evaluator]:
+    """The evaluators of the config, in the order of their names.
+
+    Args:
+      exp: what is evaluated on what.
+      workdir: where their scores go.
+      trained: the config that the network was trained with; None is this one.
+    """
     r = exp.recipe
+    row = (exp.config if trained is None else trained).get("row") or ""
     ops = device_ops.without_augmentation(r.input.device_ops)
     preprocess = device_ops.create(ops, exp.records.num_classes)
     predict = streaming.make_predict(exp.model, preprocess, exp.task, exp.mesh)
@@ -98,6 +107,7 @@ def create_evaluators(exp: Experiment, workdir: str) -> list[Evaluator]:
             scorer,
             every_epochs=settings.every_epochs,
             scores_dir=os.path.join(workdir, "scores"),
+            row=row,
         )
         made.append(evaluator)
     return made

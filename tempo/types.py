@@ -62,7 +62,8 @@ class ClipSpec:
       order: what clips are taken from, in training and tests: the video (`normal`), the video
         played backwards (`reverse`), or the one and then the other (`concat`, 2N frames, of which
         the two in the middle are the same).
-      reverse_prob: share of training clips for which that is turned round once more.
+      reverse_prob: share of training clips for which that is turned round once more; `concat` is
+        the same either way, so it does nothing there.
     """
 
     num_frames: int

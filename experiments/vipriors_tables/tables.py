@@ -107,8 +107,9 @@ def _read(path: str) -> Mapping[str, Any]:
         raise InputError(f"{path!r} is no file; give what tempo.ensemble --out wrote.") from None
     except (OSError, ValueError) as e:
         raise InputError(f"{path!r} is no JSON: {e}.") from None
-    needed = ("name", "members", "missing", "ensemble", "difference", "dataset", "num_videos")
-    if not isinstance(found, dict) or any(key not in found for key in needed):
+    needed = ("name", "members", "ensemble", "difference", "dataset", "num_videos")
+    is_whole = isinstance(found, dict) and all(key in found for key in needed)
+    if not is_whole or any(not {"name", "weight"} <= set(row) for row in found["members"]):
         raise InputError(
             f"{path!r} is neither the results.json of a run nor the JSON of tempo.ensemble --out."
         )
@@ -147,7 +148,7 @@ def _table(combined: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _line(label: str, theirs: str, path: str, found: Mapping[str, Any]) -> str:
     """An ensemble's result beside the published number."""
-    changed = [f"without {row['name']}" for row in found["missing"]]
+    changed = _members_changed(found)
     for key, value in (("average", "logits"), ("calibrate", "none")):
         if found[key] != value:
             changed.append(f"{key}: {found[key]!r}, the row has {value!r}")
@@ -166,6 +167,25 @@ def _line(label: str, theirs: str, path: str, found: Mapping[str, Any]) -> str:
             path + (f"; DEVIATES: {'; '.join(changed)}" if changed else ""),
         ]
     )
+
+
+def _members_changed(found: Mapping[str, Any]) -> list[str]:
+    """In what the members of an ensemble are not those of its name."""
+    name, _, repeated = found["name"].partition("_")
+    wanted = ENSEMBLES[name].weights(repeated or "weight")
+    own = {row["name"]: row["weight"] for row in found["members"]}
+    changed = [f"without {member}" for member in wanted if member not in own]
+    changed += [f"with {member}" for member in own if member not in wanted]
+    changed += [
+        f"weight of {member}: {own[member]:g}, the row has {weight:g}"
+        for member, weight in wanted.items()
+        if own.get(member, weight) != weight
+    ]
+    for row in found["members"]:
+        pair = row.get("row", ""), row.get("wanted_row", "")  # older files say nothing
+        if all(pair) and len({getattr(ROWS[RECIPE].get(x), "arg", x) for x in pair}) > 1:
+            changed.append(f"{row['name']}: made by row {pair[0]}, not {pair[1]}")
+    return changed
 
 
 def _is_of(found: Mapping[str, Any], name: str) -> bool:

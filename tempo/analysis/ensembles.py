@@ -86,6 +86,7 @@ def combine(
         checkpoint_step=max(found.checkpoint_step for found in members.values()),
         protocol=_protocol(weights, average, calibrate),
         arrays=arrays,
+        row="",
     )
 
 
@@ -129,6 +130,7 @@ def measure(
             **accuracies(found),
             "protocol": found.protocol,
             "checkpoint_step": found.checkpoint_step,
+            "row": found.row,
         }
         for name, found in members.items()
     ]

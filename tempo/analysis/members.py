@@ -16,12 +16,15 @@ class Member:
     Attributes:
       weight: of its scores, at least 0.
       note: which network and views, for people.
+      row: of the recipe whose network it is of; "" takes any. Scores of another one are combined
+        all the same, and said to be: a study may put its own networks in a published ensemble.
       command: what writes it, for the message that it is not there; `{names}` in it stands for the
         names of all evaluators that the same command writes.
     """
 
     weight: float = 1.0
     note: str = ""
+    row: str = ""
     command: str = ""
 
 

@@ -22,7 +22,7 @@ KINDS = {
 }
 """Kind of evaluator -> the arrays that its scores must have besides those of every kind."""
 _COMMON = ("id", "label", "class_names", "checkpoint_step", "protocol", "manifest_sha256")
-_OPTIONAL = ("dataset", "split", "label_kind", "label_groups", "facts")
+_OPTIONAL = ("dataset", "split", "label_kind", "label_groups", "facts", "row")
 _EVALUATE = "evaluate again: python -m tempo.main --mode eval --checkpoint DIR --workdir DIR"
 
 
@@ -48,6 +48,7 @@ class Scores:
       facts: what the records know of each video, such as its true tempo; N dicts.
       arrays: the arrays of its kind: `probs` and what `KINDS` says, and `logits`, `view_logits`,
         `embedding` where they were saved.
+      row: of its recipe, as the config of the network says; "" where neither says any.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Scores:
     label_groups: Mapping[str, int]
     facts: tuple[Mapping[str, Any], ...]
     arrays: Mapping[str, np.ndarray]
+    row: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -168,6 +170,7 @@ def load(path: str | os.PathLike, kind: str = "") -> Scores:
         label_groups=groups,
         facts=_facts(path, said.get("facts"), len(labels)),
         arrays=arrays,
+        row=str(said.get("row", "")),
     )
     _check(scores)
     return scores
@@ -237,6 +240,7 @@ def save(found: Scores, path: str | os.PathLike) -> None:
             manifest_sha256=found.manifest_sha256,
             dataset=found.dataset,
             split=found.split,
+            row=found.row,
             facts=np.asarray([json.dumps(facts) if facts else "" for facts in found.facts]),
             **found.arrays,
         )

@@ -83,7 +83,14 @@ class Evaluator:
     """
 
     def __init__(
-        self, name: str, kind: Kind, scorer: Scorer, *, every_epochs: float, scores_dir: str = ""
+        self,
+        name: str,
+        kind: Kind,
+        scorer: Scorer,
+        *,
+        every_epochs: float,
+        scores_dir: str = "",
+        row: str = "",
     ):
         """Checks that the kind can be measured; reads nothing yet.
 
@@ -93,6 +100,7 @@ class Evaluator:
           scorer: the videos and the network.
           every_epochs: interval during training; 0 is at the end only.
           scores_dir: where `<name>.npz` goes, in place of an older one; "" stores nothing.
+          row: of its recipe that the network is, for the scores file.
 
         Raises:
           InputError: what the kind cannot be measured on.
@@ -103,6 +111,7 @@ class Evaluator:
         self._scorer = scorer
         self._every_epochs = every_epochs
         self._scores_dir = scores_dir
+        self._row = row
 
     @property
     def metric(self) -> str:
@@ -180,5 +189,6 @@ class Evaluator:
             label_groups=records.label_groups,
             facts=tuple(dict(row.get("metadata") or {}) for row in split.manifest),
             arrays=arrays,
+            row=self._row,
         )
         scores.save(found, path)

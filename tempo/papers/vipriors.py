@@ -15,6 +15,10 @@ recognition challenge. It is short; what it does not say is an option, or stands
 |                         | 53 %), then modules are added      | of one clip on the validation set |
 | augmentation            | listed, not when                   | crops and flips from the start,   |
 |                         |                                    | all of it from stage c            |
+| backwards               | listed, not how often              | half of the clips; each video in  |
+|                         |                                    | both orders, in epochs twice as   |
+|                         |                                    | long, is left out: the same clips,|
+|                         |                                    | and `total_epochs` has the length |
 | random and corner crops | both                               | a corner half of the time         |
 | POOL                    | "replace all the downsampling      | `downsample=pool_block`           |
 |                         | convolution layers"                |                                   |

@@ -63,6 +63,21 @@ class Ensemble:
         """Numbers of its entries, rising."""
         return tuple(sorted(self.stars))
 
+    def weights(self, star: str) -> dict[str, float]:
+        """Weights by evaluator, in one reading of "*k".
+
+        Args:
+          star: `weight`: `tta01` counts k times; `repeat`: `tta01`, `tta01_r2`, ..., k in all,
+            count once each.
+        """
+        if star == "weight":
+            return {f"tta{number:02d}": float(self.stars[number]) for number in self.ids}
+        return {
+            f"tta{number:02d}" + (f"_r{nth}" if nth > 1 else ""): 1.0
+            for number in self.ids
+            for nth in range(1, self.stars[number] + 1)
+        }
+
 
 _UNSAID = "split and number of clips are not stated"
 

@@ -128,7 +128,8 @@ def augmentation(values: Mapping[str, str], letter: str) -> dict[str, dict[str, 
         "train_strides": (1, 2) if is_full else (),
         "short": values["short"],
         "order": "concat" if letter == "d" else "normal",
-        "reverse_prob": 0.5 if is_full else 0.0,
+        # A video followed by itself backwards is the same turned round.
+        "reverse_prob": 0.5 if letter == "c" else 0.0,
     }
     if letter == "a" and values["model"] == "tsm":
         clip["num_frames"] = 1

@@ -78,6 +78,9 @@ def test_older_files_without_kinds_load(tmp_path):
     assert (found.kind, found.split, found.label_kind) == ("multi_view", "", "single")
     assert np.isnan(found.fact("period_s")).all()
     scores.check_comparable(found, scores.load(written(tmp_path / "new.npz")))
+    assert found.row == ""
+    scores.save(dataclasses.replace(found, row="t1.base"), tmp_path / "row.npz")
+    assert scores.load(tmp_path / "row.npz").row == "t1.base"
 
 
 def test_hits(tmp_path):

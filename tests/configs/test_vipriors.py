@@ -72,6 +72,9 @@ def shapes_of(arg, letter):
         ("t1.elu_pool_tam", {"temporal"}),
         ("t1.elu_pool_acb", {"conv2_3x3x3", "norm2_3x3x3", "conv2_3x1x1", "norm2_3x1x1"}),
         ("t2.tsm50.shift", set()),
+        ("conv_b=3x3x3", set()),
+        ("conv_b=acb2d", {"conv2_1x3", "conv2_3x1", "norm2_1x3", "norm2_3x1"}),
+        ("model=tsm,tam=on,shift=off", {"temporal"}),
     ],
 )
 def test_modules_are_all_that_the_base_network_lacks(arg, fresh):
@@ -90,7 +93,7 @@ def test_stages_of_a_slow_fast_and_of_a_tsm():
     a, b, c, d = made.values()
     assert [r.loop.stop_at for r in made.values()] == [0.5, 0, 0, 0]
     assert [r.clip.train_strides for r in made.values()] == [(), (), (1, 2), (1, 2)]
-    assert [r.clip.reverse_prob for r in made.values()] == [0, 0, 0.5, 0.5]
+    assert [r.clip.reverse_prob for r in made.values()] == [0, 0, 0.5, 0]
     assert [r.clip.order for r in made.values()] == ["normal"] * 3 + ["concat"]
     assert all(r.eval["single_view"].view.order == "normal" for r in made.values())
     assert a.model["backbone"]["act"] == "relu" and a.model["backbone"]["conv_b"] == "plain"

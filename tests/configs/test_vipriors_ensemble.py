@@ -114,6 +114,20 @@ def test_without_tsm_the_second_ensemble_is_its_slowfast_part(files):
     assert (whole.arrays["logits"] != only.arrays["logits"]).all()
 
 
+def test_scores_of_another_row_are_combined_and_told(tmp_path, capsys):
+    """As the chain does with its base network."""
+    for name, row in {"tta01": "t1.base", "tta02": "t2.sf50.diff", "tta03": ""}.items():
+        score_files.write(tmp_path / name, ["multi_view"], logits=np.eye(12, 3), row=row)
+        (tmp_path / name / "scores" / "multi_view.npz").rename(tmp_path / f"{name}.npz")
+    paths, out = [str(tmp_path / f"tta0{i}.npz") for i in (1, 2, 3)], tmp_path / "e.json"
+    flags = ["--config", f"{PATH}:ens1", "--allow-missing", "--out", str(out)]
+    assert ensemble.main(["--scores", *paths, *flags]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "DEVIATION" in line]
+    assert told == ["DEVIATION: tta01: made by row t1.base, not t2.sf50.rgb."]
+    rows = json.loads(out.read_text())["members"]
+    assert [row["row"] for row in rows] == ["t1.base", "t2.sf50.diff", ""]
+
+
 def test_missing_entries_are_named_by_network(files):
     paths, _ = files
     with pytest.raises(InputError) as error:
