@@ -20,6 +20,7 @@ import ml_collections
 
 def get_config(arg=""):
     c = ml_collections.ConfigDict()
+    c.row = "t1.base"
     c.batch_size = 8
     c.total_epochs = 4.0
     c.data = {"name": "folder", "dir": "DATA", "num_workers": 2}

@@ -73,7 +73,7 @@ def shapes_of(arg, letter):
         ("t1.elu_pool_acb", {"conv2_3x3x3", "norm2_3x3x3", "conv2_3x1x1", "norm2_3x1x1"}),
         ("t2.tsm50.shift", set()),
         ("conv_b=3x3x3", set()),
-        ("conv_b=acb2d", {"conv2_1x3", "conv2_3x1", "norm2_1x3", "norm2_3x1"}),
+        ("conv_b=acb2d", {"conv2_1x1x3", "conv2_1x3x1", "norm2_1x1x3", "norm2_1x3x1"}),
         ("model=tsm,tam=on,shift=off", {"temporal"}),
     ],
 )
