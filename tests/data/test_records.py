@@ -68,7 +68,7 @@ def test_a_misspelt_split(frames_dir):
 def test_nothing_there_or_not_finished(tmp_path, copy):
     with pytest.raises(InputError, match=r"no prepared dataset; run: python -m tempo\.prepare"):
         pipeline.open_records(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="prepare --videos DIR --dataset mod_ucf101 --short-side 14"):
+    with pytest.raises(InputError, match="--videos DIR --dataset mod_ucf101 --short-side 140"):
         pipeline.open_records(tmp_path / "nowhere", "mod_ucf101")
     (copy / "manifest.json").unlink()
     (copy / ".build").mkdir()
