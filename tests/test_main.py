@@ -74,7 +74,7 @@ def test_a_run_leaves_results_scores_metrics_and_checkpoints(finished):
         scores = np.load(workdir / "scores" / f"{name}.npz")
         assert scores["probs"].shape == scores["logits"].shape == (11, 7)
         assert ("view_logits" in scores) == (name == "multi_view")
-        assert len(set(scores["id"])) == 11
+        assert len(set(scores["id"])) == 11 and scores["row"] == "t1.base"
         assert np.mean(scores["probs"].argmax(1) == scores["label"]) == pytest.approx(row["top1"])
     assert metric_steps(workdir)[-1] == STEPS
     assert list((workdir / "tensorboard").iterdir())
@@ -231,12 +231,14 @@ def scores_of(workdir, name):
 def test_evaluators_by_name_give_the_same_scores_on_any_number_of_processes(finished, tmp_path):
     config, run, _ = finished
     strides = {"kind": "tempo_robustness", "strides": (1, 4), "short_side_px": 36, "size_px": 32}
-    config = changed_config(config, tmp_path, f"c.eval.tempo_robustness = {strides}")
+    line = f"c.eval.tempo_robustness = {strides}; c.row = 'another'"
+    config = changed_config(config, tmp_path, line)
     flags = ("--mode=eval", "--checkpoint", run, "--evaluators=" + ",".join(KINDS))
     one = tiny.run("--config", config, "--workdir", tmp_path / "one", *flags)
     assert one.returncode == 0, one.stderr
     rows = files.read_json(tmp_path / "one" / "results.json")
     assert [(row["name"], row["kind"]) for row in rows] == [(kind, kind) for kind in KINDS]
+    assert scores_of(tmp_path / "one", "multi_view")["row"] == "t1.base"  # as it was trained
     views, frames, tempo, order = rows
     # Of the config, and one centre crop where it has none.
     assert (views["views"], order["views"]) == (6, 1)
