@@ -15,7 +15,7 @@ from tempo import task as tasks
 from tempo.data import device_ops, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
 from tempo.errors import InputError
-from tempo.models import size
+from tempo.models import size, tracing
 from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
@@ -123,7 +123,7 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
         except InputError as e:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
-    models.describe(models.create(2, **r.model), (1, *_clip_shape(r)))
+    tracing.variable_shapes(2, r.model, _clip_shape(r))
     _check_mirroring(r, ops, r.data.name)
     return ops
 
@@ -172,10 +172,17 @@ def _check_mirroring(r: recipe.Recipe, ops: Sequence[Any], dataset: str) -> None
 
 
 def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
-    """Writes `config.json` into the workdir; if a run has begun there, compares first.
+    """Writes `config.json` into the workdir, after `compare_workdir`."""
+    compare_workdir(workdir, config)
+    if sharding.is_lead_process():
+        files.write_json(os.path.join(workdir, "config.json"), config)
+
+
+def compare_workdir(workdir: str, config: Mapping[str, Any]) -> None:
+    """Looks whether a run that has begun in the workdir, if any, is one of this config.
 
     Raises:
-      InputError: the workdir holds a run of another config; the message names what differs.
+      InputError: it is one of another config; the message names what differs.
     """
     path = os.path.join(workdir, "config.json")
     if checkpoint.exists(workdir) and os.path.exists(path):
@@ -190,18 +197,19 @@ def claim_workdir(workdir: str, config: Mapping[str, Any]) -> None:
             key
             for key in old.keys() | new.keys()
             if old.get(key) != new.get(key)
-            and (not key.startswith(FREE_SECTIONS) or key.startswith(deciding))
+            and (not f"{key}/".startswith(FREE_SECTIONS) or key.startswith(deciding))
             and key not in FREE_KEYS
         )
         if changed:
             what = "; ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed[:3])
             more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+            remedy = "the config that is in its config.json"
+            if stages.is_stage(trees[0], workdir):
+                remedy = "the config that it was made with, which has stages"
             raise InputError(
                 f"Workdir {workdir!r} holds a run of another config ({what}{more}). Use another "
-                "--workdir, or the config that is in its config.json."
+                f"--workdir, or {remedy}."
             )
-    if sharding.is_lead_process():
-        files.write_json(path, config)
 
 
 def num_steps(experiment: Experiment) -> tuple[int, int]:

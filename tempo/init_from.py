@@ -21,10 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from tempo import checkpoint, models, pretrained, trees
+from tempo import checkpoint, pretrained, stages, trees
 from tempo import recipe as recipes
 from tempo.convert import inflate
 from tempo.errors import InputError, lookup
+from tempo.models import tracing
 from tempo.types import Array
 
 Shape = tuple[int, ...]
@@ -223,6 +224,12 @@ def begin(recipe: recipes.Recipe, folder: str = "") -> Weights | None:
     folder = folder or str(recipe.init_from)
     if not folder:
         return None
+    if not os.path.isdir(folder) and stages.is_stage({"init_from": folder}):
+        raise InputError(
+            f"config.init_from: no folder {folder!r}: so the config of a run in stages names the "
+            "stage before, below that run's own workdir. Start the config with stages, or set "
+            f"config.init_from to WORKDIR/{folder}."
+        )
     if not os.path.isdir(folder):
         raise InputError(
             f"config.init_from: no folder {folder!r}. {_IMAGENET}, and any run's "
@@ -244,8 +251,7 @@ def shapes_of(recipe: recipes.Recipe) -> dict[str, Any]:
       InputError: `init_fresh` is no regular expression, or matches nothing of the model.
     """
     size = recipe.input.size_px
-    model = models.create(2, **recipe.model)
-    shapes = pretrained.variable_shapes(model, (recipe.clip.num_frames, size, size, 3))
+    shapes = tracing.variable_shapes(2, recipe.model, (recipe.clip.num_frames, size, size, 3))
     try:
         pattern = re.compile(recipe.init_fresh)
     except (TypeError, re.error) as e:

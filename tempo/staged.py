@@ -10,8 +10,9 @@ next one goes on from what there is, and the log and `stages.json` say so. Weigh
 stage's last step, not of its best one.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -57,23 +58,24 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
         return train.train(config, workdir)
     folders = _folders(workdir, list(configs))
     done = _read(workdir)
-    _check(configs, folders)
+    ended = [name for name in done if name in list(configs)[:-1]]
+    _check(configs, folders, ended)
     before, rows = "", []
     for number, (name, own) in enumerate(configs.items(), start=1):
         is_last = number == len(configs)
         say(f"stage     {name}, {number} of {len(configs)}, in {folders[name]}")
-        if name in done and not is_last:
+        if name in ended:
             say(f"          {_told(done[name])}; it is not run again")
         else:
-            ended = train.run(own, folders[name], before)
-            if ended.end is None:
+            made = train.run(own, folders[name], before)
+            if made.end is None:
                 return []
             done[name] = {"name": name, "workdir": os.path.relpath(folders[name], workdir)}
-            done[name] |= ended.end
+            done[name] |= made.end
             _write(workdir, [done[n] for n in configs if n in done])
             say(f"stage     {name}: {_told(done[name])}")
-            rows = ended.rows
-            if ended.is_told_to_stop and not is_last:
+            rows = made.rows
+            if made.is_told_to_stop and not is_last:
                 say("stopped between two stages; the same command goes on")
                 return []
         before = folders[name]
@@ -86,29 +88,76 @@ def _folders(workdir: str, names: Sequence[str]) -> dict[str, str]:
     return {**folders, names[-1]: workdir}
 
 
-def _check(configs: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str]) -> None:
-    """Raises `InputError` unless every stage can be run here, and start from the one before."""
-    before, shapes_before = "", {}
+def _check(
+    configs: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str], ended: Sequence[str]
+) -> None:
+    """Raises `InputError` unless every stage can be run here, and start from the one before.
+
+    What needs no data comes first, of all stages: data may have to be made.
+
+    Args:
+      configs: of the stages, in order.
+      folders: their workdirs.
+      ended: stages that are not run again.
+    """
+    before = ""
+    recipes = {}
     for name, config in configs.items():
-        try:
-            made = recipe.from_config(config)
+        with _said_of(name):
+            made = recipes[name] = recipe.from_config(config)
             recipe.check_stop(made)
-            experiment.check(made)
-            shapes = trees.named_shapes(init_from.shapes_of(made))
-            if checkpoint.exists(folders[name]):
-                experiment.claim_workdir(folders[name], config)
-        except InputError as e:
-            raise InputError(f"Stage {name!r}: {e}") from None
-        try:
-            if before:
-                same = Classes(2)
-                init_from.plan(shapes_before, shapes, same, same, made.init_fresh)
-        except InputError as e:
-            raise InputError(
-                f"Stage {name!r} cannot start from {before!r}, whose weights {e} "
-                f"config.stages.{name}.init_fresh names leaves that may start fresh."
-            ) from None
-        before, shapes_before = name, shapes
+            experiment.compare_workdir(folders[name], config)
+            if name not in ended:
+                experiment.check(made)
+            if not checkpoint.exists(folders[name]):
+                init_from.shapes_of(made)
+                if not before:
+                    init_from.begin(made)
+        # One that has begun needs no weights any more.
+        if before and not checkpoint.exists(folders[name]):
+            _check_weights(before, recipes[before], folders[before], name, made)
+        before = name
+    manifests = {}
+    for name, config in configs.items():
+        if name not in ended:
+            with _said_of(name):
+                exp = train.check(config, folders[name])
+            manifests[exp.recipe.data.dir] = exp.records.manifest_sha256
+    for name in ended:
+        # A dataset that no stage reads any more may be gone.
+        data_dir = recipes[name].data.dir
+        if data_dir in manifests and checkpoint.exists(folders[name]):
+            info = checkpoint.load_info(checkpoint.find(folders[name]))
+            with _said_of(name):
+                train.check_same_data(info, data_dir, manifests[data_dir])
+
+
+def _check_weights(
+    before: str, there: recipe.Recipe, folder: str, name: str, here: recipe.Recipe
+) -> None:
+    """Raises `InputError` if a stage cannot start from the one before, begun in `folder` or not."""
+    same = Classes(2)
+    if checkpoint.exists(folder):
+        stored = checkpoint.variable_shapes(checkpoint.find(folder))
+    else:
+        stored = init_from.shapes_of(there)
+    ours = trees.named_shapes(init_from.shapes_of(here))
+    try:
+        init_from.plan(trees.named_shapes(stored), ours, same, same, here.init_fresh)
+    except InputError as e:
+        raise InputError(
+            f"Stage {name!r} cannot start from {before!r}, whose weights {e} "
+            f"config.stages.{name}.init_fresh names leaves that may start fresh."
+        ) from None
+
+
+@contextlib.contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Names the stage in what is raised."""
+    try:
+        yield
+    except InputError as e:
+        raise InputError(f"Stage {name!r}: {e}") from None
 
 
 def _read(workdir: str) -> dict[str, dict[str, Any]]:

@@ -69,6 +69,18 @@ def last(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Any:
     return list(found.values())[-1] if found else config
 
 
+def is_stage(config: Mapping[str, Any], workdir: str = "") -> bool:
+    """Whether a config, or the workdir that it ran in, says that it is one stage of several.
+
+    Args:
+      config: of one run.
+      workdir: of that run.
+    """
+    starts_from = str(config.get("init_from", ""))
+    parent = os.path.dirname(os.path.abspath(workdir)) if workdir else ""
+    return os.path.dirname(starts_from) == FOLDER or os.path.basename(parent) == FOLDER
+
+
 def deciding(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Flat names' beginnings of the evaluators that may end a run before its last epoch.
 

@@ -76,11 +76,9 @@ def run(
     recipe.check_stop(made)
     # Weights that do not fit are found before the data are made; a run that goes on needs none.
     weights = None if checkpoint.exists(workdir) else init_from.begin(made, weights_from)
-    exp = experiment.create(config)
+    exp, evaluators, schedule = _prepare(config, workdir)
     r = exp.recipe
     steps_per_epoch, total_steps = experiment.num_steps(exp)
-    evaluators = evaluate.create_evaluators(exp, workdir)
-    schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
     tx = optim.create(schedule, **r.optim)
     experiment.announce(exp)
     say(f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch")
@@ -106,7 +104,7 @@ def run(
         ended, rows = Ended([], None), {}
         if checkpoints.latest_step is not None:
             info = checkpoints.load_info()
-            _check_same_data(exp, info)
+            check_same_data(info, r.data.dir, exp.records.manifest_sha256)
             ended = Ended([], info.get("end"))
             state = checkpoints.restore(abstract)
             say(f"resumed at step {int(state.step)} of {total_steps}")
@@ -124,6 +122,41 @@ def run(
             say(f"best checkpoint so far: step {checkpoints.best_step}")
 
     return _finish(ended, evaluators, state, workdir, rows)
+
+
+def check(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -> Experiment:
+    """Finds what would keep `run` from its first step, but for weights; writes no workdir.
+
+    Args:
+      config: see `tempo.recipe`.
+      workdir: of the run.
+
+    Returns:
+      The experiment, its data open (and made, where the config says how).
+
+    Raises:
+      InputError: as `run`.
+    """
+    exp, _, _ = _prepare(config, workdir)
+    experiment.compare_workdir(workdir, exp.config)
+    if checkpoint.exists(workdir):
+        info = checkpoint.load_info(checkpoint.find(workdir))
+        check_same_data(info, exp.recipe.data.dir, exp.records.manifest_sha256)
+    return exp
+
+
+def _prepare(
+    config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str
+) -> tuple[Experiment, list[evaluate.Evaluator], optim.Schedule]:
+    """All of a run that is checked as it is made."""
+    exp = experiment.create(config)
+    r = exp.recipe
+    steps_per_epoch, total_steps = experiment.num_steps(exp)
+    evaluators = evaluate.create_evaluators(exp, workdir)
+    schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
+    # Opened without the workers that would begin to read.
+    _batches(exp, 0, total_steps, num_workers=min(r.data.num_workers, 0)).close()
+    return exp, evaluators, schedule
 
 
 def _jitted_step(
@@ -178,11 +211,18 @@ def _load(
     return weights.load(plan, variables)
 
 
-def _check_same_data(exp: Experiment, info: dict[str, Any]) -> None:
-    if info["manifest_sha256"] != exp.records.manifest_sha256:
+def check_same_data(info: Mapping[str, Any], data_dir: str, manifest_sha256: str) -> None:
+    """Raises `InputError` if a run was trained on another dataset than is there.
+
+    Args:
+      info: of a checkpoint of the run.
+      data_dir: where the config has the dataset.
+      manifest_sha256: of the dataset there.
+    """
+    if info["manifest_sha256"] != manifest_sha256:
         raise InputError(
             f"The run in this workdir was trained on the dataset {info['manifest_sha256'][:12]}, "
-            f"but {exp.recipe.data.dir!r} holds {exp.records.manifest_sha256[:12]}; give the "
+            f"but {data_dir!r} holds {manifest_sha256[:12]}; give the "
             "dataset it began with, or another --workdir."
         )
 

@@ -51,6 +51,7 @@ ALLOWED = {
     },
     "init_from": {
         "errors", "types", "trees", "models", "convert", "checkpoint", "pretrained", "recipe",
+        "stages",
     },
     "evaluate": {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tempo import checkpoint, experiment, recipe
+from tempo import checkpoint, experiment, files, recipe
 from tempo.errors import InputError
 from tests import tiny
 
@@ -41,3 +41,15 @@ def test_a_workdir_is_claimed_again_by_the_same_config_with_its_defaults_spelt_o
     experiment.claim_workdir(workdir, config_of(init_from="", sharding_rules=()))
     with pytest.raises(InputError, match="init_from: '' there, 'x' now"):
         experiment.claim_workdir(workdir, config_of(init_from="x"))
+
+
+def test_a_workdir_of_a_stage_is_claimed_by_its_config_with_stages(tmp_path):
+    files.write_json(str(tmp_path / "config.json"), config_of(init_from="stages/a"))
+    with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+        checkpoints.save(1, {"step": 1}, {})
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(InputError, match="or the config that it was made with, which has stages"):
+        experiment.claim_workdir(str(tmp_path), config_of(init_from=""))
+    # Comparing alone writes nothing, whatever may differ between two runs of a workdir.
+    experiment.compare_workdir(str(tmp_path), config_of(init_from="stages/a", mesh={"x": 1}))
+    assert (tmp_path / "config.json").read_bytes() == before

@@ -318,6 +318,10 @@ def test_weights_that_do_not_fit_are_refused_before_the_data_are_opened(records,
             "no folder 'weights/r50_imagenet'. `python -m tempo.convert --source torchvision "
             "--input resnet50.pth --out weights/r50_imagenet` makes one .* init=scratch",
         ),
+        (
+            {**nowhere, "init_from": "stages/a_base"},
+            "names the stage before, .* Start the config with stages, or .* WORKDIR/stages/a_base",
+        ),
         ({**nowhere, "init_inflate": "centre"}, "init_inflate 'centre'. Did you mean 'center'"),
         (nowhere, "nowhere"),  # so far it fits
     ]

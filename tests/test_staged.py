@@ -1,5 +1,7 @@
 """Runs in stages: each from the weights of the last, cut anywhere and gone on with bit for bit."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -164,6 +166,39 @@ def test_a_stage_that_cannot_be_is_refused_before_the_first_one(changed, message
     with pytest.raises(InputError, match=message):
         staged.run(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"schedule": {"warmup_epochs": 9.0}}, "schedule.warmup_epochs=9.0 is 27 steps, but"),
+        ({"data": {"dir": "/nowhere"}}, "'/nowhere' holds no prepared dataset"),
+        ({"data": {"train_split": "tran"}}, "tran"),
+        ({"data": {"worker_kind": "fiber"}}, "worker_kind must be thread or process"),
+        ({"batch_size": 32}, "batch_size=32 is more than the 24 videos"),
+        ({"eval": {"single_view": {"split": "nope"}}}, "nope"),
+    ],
+)
+def test_what_data_and_schedule_do_not_allow_is_refused_before_the_first_stage(
+    records, changed, message, tmp_path
+):
+    config = config_of(records)
+    config["stages"]["b_modules"] |= changed
+    with pytest.raises(InputError, match=f"^Stage 'b_modules': .*{message}"):
+        staged.run(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_dataset_of_a_finished_stage_is_that_of_the_next(uncut, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(uncut[0] / "stages", workdir / "stages")
+    files.write_json(str(workdir / "stages.json"), files.read_json(uncut[0] / "stages.json")[:1])
+    before = (workdir / A / "config.json").read_bytes()
+    other = tiny.make_records(tmp_path, num_train=8, num_test=7)
+    with pytest.raises(InputError, match="^Stage 'a_base': The run .* was trained on the dataset"):
+        staged.run(config_of(other), str(workdir))
+    assert (workdir / A / "config.json").read_bytes() == before
+    assert not checkpoint.exists(str(workdir))
 
 
 def test_a_workdir_of_another_run_is_refused(uncut, records):
