@@ -14,7 +14,7 @@ from tempo.errors import InputError
 from tempo.evaluators import multi_view, streaming
 from tempo.evaluators.evaluator import Evaluator
 from tempo.experiment import Experiment
-from tempo.models import resnet
+from tempo.models import comparing, resnet
 from tempo.progress import say
 
 
@@ -60,6 +60,7 @@ def evaluate(
     exp = experiment.create(config)
     if not exp.recipe.eval:
         raise InputError("The config has no evaluator; name some with --evaluators multi_view,...")
+    _check_model(exp.recipe.model, path, info)
     _check_classes(exp, path, info)
     pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
     made = create_evaluators(exp, workdir, info["config"])
@@ -225,6 +226,28 @@ def _curve_lines(row: Mapping[str, Any]) -> list[str]:
 def _variant_lines(row: Mapping[str, Any]) -> list[str]:
     """Of use of time: one line for each order of the frames."""
     return [f"{'  ' + name:16} {value:6.3f}" for name, value in row.get("variants", {}).items()]
+
+
+def _check_model(model: Mapping[str, Any], path: str, info: Mapping[str, Any]) -> None:
+    """Raises `InputError` if the checkpoint's network scores otherwise than the config's.
+
+    Shapes alone do not tell an activation, the fold of a shift, or the frames of a pathway.
+    """
+    stored = info["config"].get("model")
+    if not isinstance(stored, Mapping):
+        return
+    try:
+        found = comparing.differences(stored, model)
+    except InputError:
+        return  # of a network that can be made no more; what there is of it, the shapes say
+    if found:
+        what = [f"model.{key}: {a!r} there, {b!r} here" for key, (a, b) in found.items()]
+        more = f"; and {len(what) - 3} more" if len(what) > 3 else ""
+        raise InputError(
+            f"Checkpoint {path!r} is of another model than the config's ({'; '.join(what[:3])}"
+            f"{more}). Leave out --config to evaluate with the checkpoint's own, or give the same "
+            "model."
+        )
 
 
 def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tempo import evaluate, files, models
+from tempo.errors import InputError
 from tempo.evaluators.evaluator import Evaluator
 from tempo.evaluators.multi_view import MultiView
 from tempo.evaluators.tempo_robustness import TempoRobustness
@@ -19,8 +20,20 @@ def evaluator(name, kind, every_epochs, label_kind="single"):
     scorer = types.SimpleNamespace(
         task=types.SimpleNamespace(kind=label_kind),
         clip=types.SimpleNamespace(sampling="dense", stride=3),
+        view=types.SimpleNamespace(stride=0),
     )
     return Evaluator(name, kind, scorer, every_epochs=every_epochs)
+
+
+def test_a_checkpoint_of_another_activation_is_refused_by_its_key():
+    """All leaves have the same names and shapes."""
+    stored = {"config": {"model": {"backbone": {"variant": "c2d_r18", "act": "relu"}}}}
+    model = {"name": "tsn_r18", "head": {"dropout_prob": 0.1}, "dtype": "bfloat16"}
+    evaluate._check_model(model, "x", stored)
+    message = r"'x' is of another model .* \(model.backbone.act: 'relu' there, 'elu' here\)"
+    with pytest.raises(InputError, match=message):
+        evaluate._check_model({**model, "backbone": {"act": "elu"}}, "x", stored)
+    evaluate._check_model(model, "x", {"config": {}})
 
 
 def test_due_by_epochs_and_at_the_end():

@@ -1,0 +1,72 @@
+"""Whether two models score the same with the same weights: what the shapes of weights do not say.
+
+The activation, the fold of a shift or the frames that a pathway sees leave all shapes alike.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tempo.models import create
+from tempo.models.recognizer import Recognizer
+
+_PARTS = ("backbone", "neck", "head")
+
+# Arguments of `create` that say how a network is computed, not which one it is.
+_HOW = ("dtype", "lowering", "norm_groups", "remat")
+
+# Fields, and options of slots, that only count in training; and a head's two ways to one score.
+_TRAINING = (
+    "aux_dropout_prob",
+    "dropout_prob",
+    "fully_convolutional",
+    "partial_norm",
+    "zero_init",
+)
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys of a config by which two models differ in evaluation, and their two values.
+
+    Presets, variants and defaults count as what they stand for.
+
+    Args:
+      there: arguments of `tempo.models.create`.
+      here: the same of the other one.
+
+    Raises:
+      InputError: one of them cannot be made.
+    """
+    old, new = _described(there), _described(here)
+    # Of parts of another kind nothing else is worth saying.
+    other = [f"{part}." for part in _PARTS if old.get(part) != new.get(part)]
+    return {
+        key: (old.get(key), new.get(key))
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and not key.startswith(tuple(other))
+    }
+
+
+def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field of a model by its key in a config, and the class of each part."""
+    model: Recognizer = create(2, **{k: v for k, v in arguments.items() if k not in _HOW})
+    found = {"norm": arguments.get("norm", "batch")}
+    for part in _PARTS:
+        module = getattr(model, part)
+        found[part] = None if module is None else type(module).__name__
+        for field in () if module is None else dataclasses.fields(module):
+            # What has no default is given by `create`, for the parts to make their layers with.
+            is_given = field.default is dataclasses.MISSING
+            if not is_given and field.name not in ("parent", "name", *_TRAINING):
+                found[f"{part}.{field.name}"] = _plain(getattr(module, field.name))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; a slot with a name alone is that name."""
+    if isinstance(value, Mapping):
+        plain = {k: _plain(v) for k, v in value.items() if k not in _TRAINING}
+        return plain["name"] if set(plain) == {"name"} else plain
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(v) for v in value]
+    return value
