@@ -243,10 +243,10 @@ def _check_model(model: Mapping[str, Any], path: str, info: Mapping[str, Any]) -
     if found:
         what = [f"model.{key}: {a!r} there, {b!r} here" for key, (a, b) in found.items()]
         more = f"; and {len(what) - 3} more" if len(what) > 3 else ""
+        own = "leave out --config to evaluate with its own, or " if "data" in info["config"] else ""
         raise InputError(
             f"Checkpoint {path!r} is of another model than the config's ({'; '.join(what[:3])}"
-            f"{more}). Leave out --config to evaluate with the checkpoint's own, or give the same "
-            "model."
+            f"{more}); {own}give the config's model these values of the checkpoint."
         )
 
 

@@ -24,6 +24,12 @@ _TRAINING = (
     "zero_init",
 )
 
+# Fields of a backbone that say how something is, by the field that says whether it is there.
+_OF = {
+    "temporal": ("shift_div", "shift_shortcut", "shift_every"),
+    "nonlocal_blocks": ("nonlocal_mode", "nonlocal_pool"),
+}
+
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys of a config by which two models differ in evaluation, and their two values.
@@ -40,10 +46,11 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, 
     old, new = _described(there), _described(here)
     # Of parts of another kind nothing else is worth saying.
     other = [f"{part}." for part in _PARTS if old.get(part) != new.get(part)]
+    unused = _unused(old) | _unused(new)
     return {
         key: (old.get(key), new.get(key))
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and not key.startswith(tuple(other))
+        if old.get(key) != new.get(key) and key not in unused and not key.startswith(tuple(other))
     }
 
 
@@ -60,6 +67,14 @@ def _described(arguments: Mapping[str, Any]) -> dict[str, Any]:
             if not is_given and field.name not in ("parent", "name", *_TRAINING):
                 found[f"{part}.{field.name}"] = _plain(getattr(module, field.name))
     return found
+
+
+def _unused(described: Mapping[str, Any]) -> set[str]:
+    """Keys that are about something that the model has not."""
+    if described.get("backbone.slow") or described.get("backbone.fast"):
+        return set()  # a pathway may have for itself what the two do not share
+    absent = [own for own in _OF if described.get(f"backbone.{own}") in ("none", [[]] * 4)]
+    return {f"backbone.{key}" for own in absent for key in _OF[own]}
 
 
 def _plain(value: Any) -> Any:

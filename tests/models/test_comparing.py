@@ -39,7 +39,14 @@ def test_a_preset_is_what_its_row_says_however_it_is_run(name):
     assert comparing.differences(stored, {"name": name, **run}) == {}
 
 
-def test_what_counts_in_training_alone_is_no_difference():
+def test_what_counts_in_training_alone_or_is_not_there_is_no_difference():
+    absent = {"shift_div": 4, "nonlocal_mode": "softmax"}
+    assert comparing.differences(SLOWFAST, {**SLOWFAST, "backbone": absent}) == {}
+    shifted = {"slow": {"temporal": "tsm"}}
+    there, here = ({**SLOWFAST, "backbone": own} for own in (shifted, {**shifted, **absent}))
+    assert comparing.differences(there, here).keys() == {
+        "backbone.shift_div", "backbone.nonlocal_mode",
+    }  # fmt: skip
     own = {"conv_b": {"name": "acb3d", "zero_init": True}, "zero_init": False}
     given = {"head": {"dropout_prob": 0.9}, "backbone": own}
     here = {"backbone": {"conv_b": "acb3d", "zero_init": True}}
