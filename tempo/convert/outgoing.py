@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flax import linen as nn
 
 from tempo import pretrained, trees
-from tempo.convert import mmaction2, recognise, rules, tensor_files
+from tempo.convert import mmaction2, mmaction2_limits, recognise, rules, tensor_files
 from tempo.convert.source import swapped
 from tempo.convert.trunk import Trunk
 from tempo.errors import InputError, lookup
 from tempo.layers import slots
-from tempo.models import tpn
 
 TARGETS = {"mmaction2": mmaction2.SOURCE}
 """Public formats that are written, by name."""
@@ -50,6 +48,7 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     """
     target = lookup(TARGETS, to, "format (--to)")
     model, variables, info = pretrained.load_model(checkpoint)
+    mmaction2_limits.check(model)
     leaves = _without_biases({k: np.asarray(v) for k, v in trees.named(variables).items()})
     trunks = recognise.trunks_of(model.backbone)
     two_paths = len(trunks) > 1
@@ -57,6 +56,9 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
     if two_paths:
         fast = leaves["params/backbone/fast/stage4_block1/conv_proj/kernel"].shape[-1]
         leaves[rules.FC] = swapped(leaves[rules.FC], len(leaves[rules.FC]) - fast)
+    if rules.FC in leaves:  # mmaction2's classifiers always have a bias
+        zeros = np.zeros(leaves[rules.FC].shape[1], np.float32)
+        leaves.setdefault(rules.FC.replace("kernel", "bias"), zeros)
     arrays, unknown = rules.to_keys(
         leaves,
         layout.rows,
@@ -74,7 +76,7 @@ def read(checkpoint: str, *, to: str = "mmaction2", partial: Sequence[str] = ())
         )
     names = list(info["class_names"])
     meta = {"meta": {"dataset_meta": {"classes": names}} if names else {}}
-    return Export(arrays, meta, unknown, _notes(model, info))
+    return Export(arrays, meta, unknown, mmaction2_limits.notes(model, info))
 
 
 def write(export: Export, path: str) -> None:
@@ -96,7 +98,9 @@ def _may_name(row: rules.Row, leaf: str, trunk: Trunk) -> bool:
     has_module = block % trunk["shift_every"] == 0 and slots.name_of(trunk["temporal"])
     if kind == "shifted_conv" and has_module != "tsm":
         return False
-    is_wrapped = has_module == "tam" or block in trunk["nonlocal_blocks"][stage]
+    # 3-D blocks of mmaction2 hold their non-local block themselves.
+    has_nonlocal = trunk.is_flat and block in trunk["nonlocal_blocks"][stage]
+    is_wrapped = has_module == "tam" or has_nonlocal
     return is_wrapped == (".block." in source) or ".tam." in source
 
 
@@ -114,20 +118,3 @@ def _without_biases(leaves: rules.Arrays) -> rules.Arrays:
             out[mean] = out[mean] - bias
             del out[name]
     return out
-
-
-def _notes(model: nn.Module, info: Mapping[str, Any]) -> list[str]:
-    """What mmaction2's config must say, and what it cannot."""
-    notes = []
-    if getattr(model.backbone, "shift_shortcut", False):
-        notes.append(
-            "the model's projection shortcuts read the shifted input, which mmaction2's do not: "
-            "its numbers will differ"
-        )
-    if isinstance(model.neck, tpn.TPN):
-        frames = info["preprocessing"]["num_frames"]
-        notes.append(
-            f"in mmaction2's config: neck.flow_type={model.neck.flow!r}, and scales of alphas="
-            f"{model.neck.alphas!r} for {frames} frames"
-        )
-    return notes
