@@ -3,6 +3,9 @@
 The only source that is written too (`python -m tempo.convert --to mmaction2`).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from tempo.convert import rules
 from tempo.convert.source import Defaults, Guess, Layout, Source
 
@@ -92,11 +95,16 @@ SLOWFAST = (
     *HEAD,
 )
 
-NONLOCAL = Guess(
-    when=lambda network: any(network.trunk["nonlocal_blocks"]),
-    fields={"nonlocal_mode": "embedded_gaussian", "nonlocal_pool": "projections"},
-    about="TSM with non-local blocks has",
-)
+
+def _nonlocal(mode: str, about: str, when: Callable[[Any], bool]) -> Guess:
+    return Guess(
+        when=lambda network: any(network.trunk["nonlocal_blocks"]) and when(network.trunk),
+        fields={"nonlocal_mode": mode, "nonlocal_pool": "projections"},
+        about=f"{about} with non-local blocks has",
+    )
+
+
+TSM_NONLOCAL = _nonlocal("embedded_gaussian", "TSM", lambda trunk: trunk.is_flat)
 
 SOURCE = Source(
     about="mmaction2",
@@ -108,7 +116,11 @@ SOURCE = Source(
     # Left behind by fully convolutional tests: a copy of fc_cls.
     ignored={r"cls_head\.new_cls\.": "a copy of cls_head.fc_cls that tests make"},
     initial={r"_nonlocal/out/bias$": "a norm follows, so mmaction2 has none"},
-    guesses=(NONLOCAL,),
+    guesses=(
+        TSM_NONLOCAL,
+        # The same with `use_scale`.
+        _nonlocal("softmax", "SlowOnly", lambda trunk: not trunk.is_flat),
+    ),
     neck={"flow": "cascade", "alphas": "equal"},
     defaults={
         "segments": Defaults(

@@ -3,8 +3,11 @@
 SlowFast, Slow, C2D and I3D, each with or without non-local blocks. Not those that Caffe2 saved.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from tempo.convert import rules
-from tempo.convert.source import Defaults, Guess, Layout, Source
+from tempo.convert.source import Defaults, Guess, Layout, Source, is_16x8
 
 BLOCK: tuple[rules.Row, ...] = (
     ("branch2.a", "conv1", "conv"),
@@ -53,11 +56,15 @@ ROWS = (*_path(0, "backbone/"), *HEAD)
 _VIEWS = "k400_10x3_linspace"
 
 
-def _nonlocal(num_paths: int, mode: str, about: str) -> Guess:
+def _is_c2d_or_i3d(network) -> bool:
+    """Of the networks of one pathway: not Slow."""
+    trunk = network.trunk
+    return len(network.told) == 1 and (trunk.is_flat or trunk["stem_kernel_t"] == 5)
+
+
+def _nonlocal(mode: str, about: str, when: Callable[[Any], bool]) -> Guess:
     return Guess(
-        when=lambda network: (
-            any(network.trunk["nonlocal_blocks"]) and len(network.told) == num_paths
-        ),
+        when=lambda network: any(network.trunk["nonlocal_blocks"]) and when(network),
         fields={"nonlocal_mode": mode, "nonlocal_pool": "input"},
         about=about,
     )
@@ -71,9 +78,24 @@ SOURCE = Source(
     ),
     guesses=(
         Guess(
+            when=is_16x8,
+            fields={"slow_stride": 4, "slow_index": "linspace"},
+            clip={"num_frames": 64, "stride": 2},
+            about="16x8 of PySlowFast has; of 8x8_R101_50_50, whose arrays are the same, give "
+            "--frames 32, as that has",
+        ),
+        Guess(
             when=lambda network: len(network.told) > 1 and network.trunk["depths"][2] > 6,
             fields={"slow_stride": 4, "slow_index": "linspace"},
             about="SlowFast-R101 of PySlowFast has",
+        ),
+        Guess(
+            when=lambda network: (
+                network.fields.get("fusion_kernel") == 5 and any(network.trunk["nonlocal_blocks"])
+            ),
+            fields={"slow_stride": 8, "slow_index": "linspace"},
+            about="SLOWFAST_NLN_4x16 of PySlowFast has; the arrays are those of 4x16 or 8x8: give "
+            "--model slowfast_r50_8x8_nl for the latter",
         ),
         Guess(
             when=lambda network: network.fields.get("fusion_kernel") == 5,
@@ -86,15 +108,16 @@ SOURCE = Source(
             about="8x8 of PySlowFast has",
         ),
         Guess(
-            when=lambda network: (
-                len(network.told) == 1
-                and (network.trunk.is_flat or network.trunk["stem_kernel_t"] == 5)
-            ),
+            when=_is_c2d_or_i3d,
             fields={"pool2_stride_t": 2},
             about="C2D and I3D of PySlowFast have",
         ),
-        _nonlocal(2, "dot_product", "SlowFast of PySlowFast has"),
-        _nonlocal(1, "softmax", "networks of one pathway of PySlowFast have"),
+        _nonlocal("softmax", "C2D and I3D of PySlowFast have", _is_c2d_or_i3d),
+        _nonlocal(
+            "dot_product",
+            "Slow and SlowFast of PySlowFast have",
+            lambda network: not _is_c2d_or_i3d(network),
+        ),
     ),
     defaults={
         "segments": Defaults(clip={"num_frames": 8, "stride": 8}, views=_VIEWS),

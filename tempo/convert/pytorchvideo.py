@@ -4,7 +4,7 @@ SlowFast, Slow, C2D, I3D, R(2+1)D and CSN, as its builders and its model zoo nam
 """
 
 from tempo.convert import rules
-from tempo.convert.source import Defaults, Guess, Layout, Source
+from tempo.convert.source import Defaults, Guess, Layout, Source, is_16x8
 from tempo.layers import slots
 
 STEM: tuple[rules.Row, ...] = (
@@ -74,6 +74,12 @@ SOURCE = Source(
         Layout(rows=ROWS, fields=_PLAIN),
     ),
     guesses=(
+        Guess(
+            when=is_16x8,
+            fields={"slow_stride": 4, "slow_index": "linspace"},
+            clip={"num_frames": 64, "stride": 2},
+            about="slowfast_16x8_r101_50_50 of PyTorchVideo has",
+        ),
         Guess(
             when=lambda network: len(network.told) > 1,
             fields={"slow_stride": 4, "slow_index": "linspace"},

@@ -185,8 +185,10 @@ def network(
     if found.trunk.num_frames:
         clip["num_frames"] = found.trunk.num_frames
     assumed = [
-        f"{', '.join(f'{k}={v}' for k, v in guess.fields.items())} (--model), as {guess.about}"
+        f"{', '.join(f'{k}={v}' for k, v in said.items())} ({flags}), as {guess.about}"
         for guess in found.guesses
+        for said, flags in ((guess.fields, "--model"), (guess.clip, "--frames, --stride"))
+        if said
     ]
     if neck:
         of_depth = source.dense_neck_by_depths.get(found.trunk["depths"], {})

@@ -117,3 +117,8 @@ class Source:
 def swapped(kernel: np.ndarray, num_first: int) -> np.ndarray:
     """The kernel `[D,K]` of a linear layer with its first inputs behind the others."""
     return np.concatenate([kernel[num_first:], kernel[:num_first]])
+
+
+def is_16x8(network: Any) -> bool:
+    """Of a `recognise.Network`, whether it is SlowFast-R101 whose res4 sees time in 6 blocks."""
+    return len(network.told) > 1 and network.trunk["kernels_t"][2] == (3,) * 6 + (1,) * 17

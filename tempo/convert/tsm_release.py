@@ -44,7 +44,7 @@ ROWS = (
 SOURCE = Source(
     about="the TSM release (mit-han-lab/temporal-shift-module)",
     layouts=(Layout(rows=ROWS),),
-    guesses=(mmaction2.NONLOCAL,),
+    guesses=(mmaction2.TSM_NONLOCAL,),
     defaults={
         "segments": Defaults(clip={"num_frames": 8, "sampling": "segments"}, views="center"),
     },

@@ -4,13 +4,15 @@ A preset is data alone. Where the public sources differ the comment says whose n
 differs from them is the normal override of a field.
 """
 
+import fnmatch
 from typing import Any
 
 # A SlowFast name says how many frames the slow path sees and how many frames of the video they are
 # apart. The clip holds the fast path's frames, two of the video apart: 32, and 64 for 16x8.
 _SLOWFAST_4X16 = {"slow_stride": 8, "fusion_kernel": 5}
 _SLOWFAST_8X8 = {"slow_stride": 4, "fusion_kernel": 7}
-_SLOWFAST_8X8_R101 = {"slow_stride": 4, "fusion_kernel": 5}
+# Of an R101, and of an R50 with non-local blocks, whose lateral connections see fewer frames.
+_SLOWFAST_8X8_SHORT = {"slow_stride": 4, "fusion_kernel": 5}
 # As in the paper's figures and the public weights: no more blocks see time than those of an R50.
 _R101_SEES_TIME_AS_R50 = (3,) * 6 + (1,) * 17
 _SLOWFAST_16X8_R101 = {
@@ -73,13 +75,13 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "nl_i3d_r101": {"backbone": {"variant": "i3d_r101", **_NONLOCAL_I3D_R101}},
     "slowfast_r50_4x16": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_4X16}},
     "slowfast_r50_8x8": {"backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8}},
-    "slowfast_r101_8x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101}},
+    "slowfast_r101_8x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_SHORT}},
     "slowfast_r101_16x8": {"backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101}},
     "slowfast_r50_8x8_nl": {
-        "backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8, **_NONLOCAL_R50}
+        "backbone": {"variant": "slowfast_r50", **_SLOWFAST_8X8_SHORT, **_NONLOCAL_R50}
     },
     "slowfast_r101_8x8_nl": {
-        "backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_R101, **_NONLOCAL_SLOWFAST_R101}
+        "backbone": {"variant": "slowfast_r101", **_SLOWFAST_8X8_SHORT, **_NONLOCAL_SLOWFAST_R101}
     },
     "slowfast_r101_16x8_nl": {
         "backbone": {"variant": "slowfast_r101", **_SLOWFAST_16X8_R101, **_NONLOCAL_SLOWFAST_R101}
@@ -108,3 +110,17 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "tpn_slowonly_r101": {"backbone": {"variant": "slowonly_r101"}, "neck": _TPN},
 }
 """Whole models by name: rows of the `backbone`, `neck` and `head` arguments of `create`."""
+
+CLIPS: dict[str, tuple[int, int]] = {
+    "slowfast_*_64f_112": (64, 112),
+    "slowfast_*_r1ch88": (64, 112),
+    "slowfast_*_16x8*": (64, 224),
+    "slowfast_*": (32, 224),
+    "*": (8, 224),
+}
+"""Clips to describe presets by, (frames, side in pixels): of the first pattern that fits."""
+
+
+def clip_of(name: str) -> tuple[int, int]:
+    """The clip of `CLIPS` for a preset."""
+    return next(clip for pattern, clip in CLIPS.items() if fnmatch.fnmatch(name, pattern))

@@ -1,6 +1,7 @@
 """Networks of PyTorchVideo's builders, converted, give its logits."""
 
 import importlib.util
+import json
 import sys
 import types
 
@@ -72,14 +73,21 @@ CASES = {
     "resnet": lambda b: small(b.resnet.create_resnet),
     "i3d": lambda b: small(b.resnet.create_resnet, **I3D),
     "r2plus1d": lambda b: small(b.r2plus1d.create_r2plus1d),
-    "csn": lambda b: small(b.csn.create_csn, stem_pool=torch.nn.MaxPool3d),
+    # Without a pool behind the stem, which csn_r101 of the model zoo has.
+    "csn": lambda b: small(b.csn.create_csn),
+}
+MODELS = {
+    "csn": {
+        "name": "ir_csn_r101",
+        "backbone": {"stem_pool": False, "depths": (1, 1, 1, 1), "width": 8},
+    }
 }
 
 
-def check(module, net):
+def check(module, net, *flags):
     """Converts the net and compares it with the module of torch that takes one clip."""
     path = converted(
-        nets.filled(net), "pytorchvideo", "--frames", str(FRAMES), wrapper="model_state"
+        nets.filled(net), "pytorchvideo", "--frames", str(FRAMES), *flags, wrapper="model_state"
     )
     clip = clip_of(FRAMES, SIZE)
     found = difference(run(path, clip), torch_logits(module, clip))
@@ -90,7 +98,7 @@ def check(module, net):
 @pytest.mark.parametrize("case", CASES)
 def test_networks_of_one_pathway(case, builders):
     net = CASES[case](builders)
-    check(net, net)
+    check(net, net, *(["--model", json.dumps(MODELS[case])] if case in MODELS else []))
 
 
 @pytest.mark.parametrize("kernel", [5, 7])
@@ -112,6 +120,10 @@ def test_slowfast(kernel, builders):
     assert info["preprocessing"]["mean"] == [114.75] * 3
 
 
+# Of those that do not take the clips of their family.
+CLIPS = {"slowfast.slowfast_16x8_r101_50_50": 64, "csn.csn_r101": 32, "r2plus1d.r2plus1d_r50": 16}
+
+
 @pytest.mark.parametrize(
     ("create", "model"),
     [
@@ -124,6 +136,11 @@ def test_slowfast(kernel, builders):
             "slowfast.slowfast_r101",
             {"name": "slowfast_r101_8x8", "backbone": {"slow_index": "linspace"}},
         ),
+        (
+            "slowfast.slowfast_16x8_r101_50_50",
+            {"name": "slowfast_r101_16x8", "backbone": {"slow_index": "linspace"}},
+        ),
+        ("resnet.c2d_r50", {"name": "tsn_r50", "backbone": {"pool2_stride_t": 2}}),
         ("csn.csn_r101", {"name": "ir_csn_r101"}),
         ("r2plus1d.r2plus1d_r50", {"name": "r2plus1d_r50_ptv"}),
         (
@@ -144,3 +161,4 @@ def test_networks_of_the_model_zoo_are_known(create, model, builders):
     found = recognise.network(mapped, source, layout.fields)
     assert found.model() == model
     assert found.num_classes == 400
+    assert found.clip.get("num_frames") == CLIPS.get(create)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tempo import models
+from tempo import models, pretrained, trees
 from tempo.convert import asked as asked_model
 from tempo.convert import incoming, recognise, rules
 from tempo.errors import InputError
@@ -76,6 +76,36 @@ def test_networks_of_the_sources(source, found, model):
     assert made.model() == model
     assert made.num_classes == 400
     models.create(400, **made.model())
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "said", "num_frames"),
+    [
+        ("mmaction2", "c2d", "embedded_gaussian", None),
+        ("mmaction2", "slowonly", "softmax", None),
+        ("pyslowfast", "c2d", "softmax", None),
+        ("pyslowfast", "slowonly", "dot_product", None),
+        ("pyslowfast", "slowfast_r50_8x8_nl", "slow_stride=8", None),
+        ("pyslowfast", "slowfast_r101_16x8_nl", "slow_stride=4", 64),
+    ],
+)
+def test_what_public_networks_with_non_local_blocks_are(source, name, said, num_frames):
+    shallow = {"depths": (1, 1, 1, 1), "nonlocal_blocks": ((), (0,), (0,), ())}
+    shallow |= {"depths": (1, 1, 23, 1)} if "16x8" in name else {}
+    told = {"name": name} if "fast" in name else {}
+    variant = {} if told else {"variant": f"{name}_r50"}
+    model = {**told, "backbone": variant | shallow}
+    made = models.create(7, **model)
+    shapes = trees.named_shapes(pretrained.variable_shapes(made, (16, 64, 64, 3)))
+    zeros = {k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()}
+    arrays = rules.Mapped(zeros, dict.fromkeys(zeros, "key"), {}, (), (), ())
+    found = recognise.network(arrays, incoming.SOURCES[source])
+    assert any(said in text for text in found.assumed), found.assumed
+    assert found.clip.get("num_frames") == num_frames
+    if name == "slowfast_r50_8x8_nl":
+        assert any("give --model slowfast_r50_8x8_nl" in text for text in found.assumed)
+        agreed = asked_model.agreed(model, found)
+        assert agreed.all_fields["slow_stride"] == 4
 
 
 def test_a_classifier_without_a_bias():
