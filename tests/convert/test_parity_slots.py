@@ -69,6 +69,8 @@ CASES = {
 def test_logits_are_those_of_torch(case):
     make, source, frames = CASES[case]
     module = nets.filled(make())
+    if case == "slowfast_nonlocal":  # dot products of random weights make logits of hundreds
+        module.head["projection"].weight.data.mul_(1e-3)
     path = converted(module, source, "--frames", str(frames), wrapper="model_state")
     clip = clip_of(frames)
     found = difference(run(path, clip), torch_logits(module, clip))
