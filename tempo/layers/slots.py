@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import numbers
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -32,7 +33,8 @@ def make(
       **given: bound too, where the row has a parameter of that name; no options.
 
     Raises:
-      InputError: an unknown name (with those there are) or option.
+      InputError: an unknown name (with those there are) or option, or a value of another kind
+        than the option's default, or a number below 1 (0 where that is the default).
     """
     if not isinstance(slot, str | Mapping):
         raise InputError(f"{what} must be a name or a mapping with one; got {slot!r}.")
@@ -47,14 +49,31 @@ def make(
         for p in parameters.values()
         if p.default is not p.empty and p.name not in ("parent", "name", *given)
     ]
-    for key in options:
+    for key, value in options.items():
         if key not in allowed:
             raise InputError(f"{what} {name!r} has no option {key!r}.{_near(key, allowed)}")
+        _check_option(f"{what} {name!r}: {key}", value, parameters[key].default)
     if row is None:
         return None
     if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         given = {k: v for k, v in given.items() if k in parameters}
     return functools.partial(row, **given, **options)
+
+
+def _check_option(where: str, value: Any, default: Any) -> None:
+    """Raises `InputError` unless an option is of its default's kind; numbers are at least 1."""
+    if isinstance(default, bool):
+        is_fit, words = isinstance(value, bool), "True or False"
+    elif isinstance(default, int):
+        least = min(1, default)
+        is_fit = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        is_fit, words = is_fit and value >= least, f"a whole number of at least {least}"
+    elif isinstance(default, str):
+        is_fit, words = isinstance(value, str), "a name"
+    else:
+        return
+    if not is_fit:
+        raise InputError(f"{where} must be {words}; got {value!r}.")
 
 
 def _near(name: str, choices: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from tempo.errors import InputError, lookup
 from tempo.layers import attention, block_conv, pooling, slots, temporal
 from tempo.layers import conv as conv_lib
 from tempo.layers.slots import Slot
-from tempo.models import blocks
+from tempo.models import blocks, fields
 
 R18, R34_50, R101, R152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 _SLOWONLY = (1, 1, 3, 3)
@@ -53,9 +53,6 @@ NAMES = {
 }
 """Fields of `ResNet` that are a name, and the table of each."""
 
-PER_STAGE = ("depths", "kernels_t", "strides", "strides_t", "nonlocal_blocks")
-"""Fields of `ResNet` with an entry per stage."""
-
 PER_FRAME_CONV_B = ("plain", "acb2d")
 """Rows of `block_conv.CONV_B` that see one frame where the kernel they replace does."""
 
@@ -68,7 +65,7 @@ class ResNet(nn.Module):
       dtype: of the activations.
       remat: recompute each block's activations in the backward pass instead of keeping them.
       block: a name of `blocks.BLOCKS`.
-      depths: blocks per stage.
+      depths: blocks per stage; a stage of 0 hands on what it gets.
       width: channels of the stem; the convolutions of stage i have `width * 2**i`, the block's
         output that many times its expansion.
       kernels_t: temporal extent of the inflated convolutions, per stage: one number, or a pattern
@@ -139,25 +136,9 @@ class ResNet(nn.Module):
 
     def __post_init__(self):
         for field, table in NAMES.items():
-            lookup(table, getattr(self, field), f"{field} (config.backbone.{field})")
+            lookup(table, str(getattr(self, field)), f"{field} (config.backbone.{field})")
         self._slots(self.norm)
-        for field in PER_STAGE:
-            value = getattr(self, field)
-            if len(value) != 4:
-                raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value}.")
-        for stage, (places, depth) in enumerate(
-            zip(self.nonlocal_blocks, self.depths, strict=True)
-        ):
-            for place in places:
-                if not 0 <= place < depth:
-                    raise InputError(
-                        f"backbone.nonlocal_blocks has block {place} in res{stage + 2}, whose "
-                        f"{depth} blocks are 0 to {depth - 1}; give those of the stage."
-                    )
-        for field in ("shift_every", "width", *(f for f in PER_STAGE if f.startswith("strides"))):
-            value = getattr(self, field)
-            if min((value,) if isinstance(value, int) else value) < 1:
-                raise InputError(f"backbone.{field} must be at least 1; got {value}.")
+        fields.check(self)
         super().__post_init__()
 
     @property
@@ -306,7 +287,7 @@ def block_name(stage: int, i: int) -> str:
 
 
 def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _join(x, lateral):

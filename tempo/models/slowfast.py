@@ -14,6 +14,7 @@ from jax import numpy as jnp
 from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import conv as conv_lib
 from tempo.layers.slots import Slot
+from tempo.models import fields
 from tempo.models.resnet import R34_50, R101, ResNet
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -51,6 +52,8 @@ SHARED = (
 
 SLOW_ALONE = ("nonlocal_blocks", "nonlocal_mode", "nonlocal_pool")
 """Fields of `ResNet` that `SlowFast` gives to the slow path."""
+
+_WHOLE = ("width", "channel_ratio", "slow_stride", "fast_stride", "fusion_kernel")
 
 
 class SlowFast(nn.Module):
@@ -122,6 +125,7 @@ class SlowFast(nn.Module):
     top = ("res5", "fast_res5")
 
     def __post_init__(self):
+        fields.check_whole(self, _WHOLE)
         lookup(SLOW_INDEX, self.slow_index, "slow_index (config.backbone.slow_index)")
         activations = {"": None, **conv_lib.ACTIVATIONS}
         lookup(activations, self.lateral_act, "activation (config.backbone.lateral_act)")
@@ -199,10 +203,10 @@ class SlowFast(nn.Module):
                 **self.fast,
             },
         }
-        fields = {**{name: getattr(self, name) for name in SHARED}, **own[path]}
+        given = {**{name: getattr(self, name) for name in SHARED}, **own[path]}
         resnet = functools.partial(ResNet, self.conv, self.norm, self.dtype, self.remat)
-        check_keys(f"backbone.{path}", fields, resnet)
-        return resnet(**fields, name=path, **kwargs)
+        check_keys(f"backbone.{path}", given, resnet)
+        return resnet(**given, name=path, **kwargs)
 
     def _lateral(self, i: int, x, *, train: bool):
         act = self.lateral_act

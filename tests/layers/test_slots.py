@@ -16,6 +16,7 @@ from tempo.layers.norm import BatchNorm
 TABLE = {
     "none": None,
     "row": lambda x, *, scale=1, conv: (conv, scale * x),
+    "kinds": lambda x, *, some=8, any=0, on=False, way="up": (some, any, on, way),
     "free": lambda x, *, bias=0, **place: (x + bias, place),
 }
 
@@ -31,11 +32,17 @@ def test_a_slot_is_a_name_or_a_mapping_with_options():
 @pytest.mark.parametrize(
     ("slot", "message"),
     [
-        ("rom", "^Unknown part 'rom'. Did you mean 'row'. There are: none, row, free.$"),
+        ("rom", "^Unknown part 'rom'. Did you mean 'row'. There are: none, row, kinds, free.$"),
         (3, "^part must be a name or a mapping with one; got 3.$"),
         ({"name": "row", "scal": 2}, "^part 'row' has no option 'scal'. Did you mean 'scale'"),
         ({"name": "row", "conv": 2}, "^part 'row' has no option 'conv'. There are: scale.$"),
         ({"name": "none", "scale": 2}, "^part 'none' has no option 'scale'. There are none.$"),
+        ({"name": "kinds", "some": 0}, "^part 'kinds': some must be .* at least 1; got 0.$"),
+        ({"name": "kinds", "some": "8"}, "some must be a whole number of at least 1; got '8'.$"),
+        ({"name": "kinds", "some": True}, "some must be a whole number"),
+        ({"name": "kinds", "any": -1}, "any must be a whole number of at least 0; got -1.$"),
+        ({"name": "kinds", "on": "yes"}, "on must be True or False; got 'yes'.$"),
+        ({"name": "kinds", "way": 2}, "way must be a name; got 2.$"),
         ({"name": "free", "place": 2}, "^part 'free' has no option 'place'. There are: bias.$"),
     ],
 )
