@@ -47,7 +47,9 @@ _SAVE_EMBEDDING = flags.DEFINE_boolean(
 _DESCRIBE = flags.DEFINE_string(
     "describe", None, "Name of a model: prints its size and the shapes of its stages, and exits."
 )
-_CLIP = flags.DEFINE_string("clip", "8x224", "With --describe: frames x side in pixels.")
+_CLIP = flags.DEFINE_string(
+    "clip", None, "With --describe: frames x side in pixels, such as 8x224; else the model's own."
+)
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 400, "With --describe.")
 _EXPLAIN = flags.DEFINE_boolean(
     "explain_sampling",
@@ -199,11 +201,11 @@ def _start_processes() -> None:
     jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
 
 
-def _describe(name: str, clip: str, num_classes: int) -> int:
+def _describe(name: str, clip: str | None, num_classes: int) -> int:
     from tempo import models
-    from tempo.models import published, size
+    from tempo.models import presets, published, size
 
-    frames, side = _parse_clip(clip)
+    frames, side = _parse_clip(clip) if clip is not None else presets.clip_of(name)
     shape = (frames, side, side, 3)
     print(f"{name}: {size.describe(num_classes, {'name': name}, shape)}")
     for stage, stage_shape in models.describe(models.create(num_classes, name=name), (1, *shape)):

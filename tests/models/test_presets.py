@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from tempo import models, trees
-from tempo.models import size
+from tempo.models import presets, size
 
 
 @functools.lru_cache
@@ -124,3 +124,14 @@ def test_stages_of_networks_that_stride_time(name, clip, frames, sides):
     rows = dict(models.describe(models.create(5, name=name, backbone=overrides), (1, *clip)))
     got = [rows[f"res{i}"][1:4] for i in range(2, 6)]
     assert got == [(t, s, s) for t, s in zip(frames, sides, strict=True)]
+
+
+def test_every_preset_has_a_clip_to_be_described_by():
+    """Of more than one frame of the slow path."""
+    for name in models.list_models():
+        backbone = models.create(5, name=name).backbone
+        frames, _ = presets.clip_of(name)
+        if "slowfast" in name:
+            assert len(backbone.frames(frames)[0]) in (4, 8, 16)
+        else:
+            assert frames == 8
