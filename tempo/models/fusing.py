@@ -63,7 +63,8 @@ def _fuse_block(net: ResNet, stage: int, i: int, params: dict, stats: dict) -> N
             params[name], stats[name] = block_conv.fuse(params[name], stats[name], suffix)
             kernel = params[name][f"conv{suffix}"]["kernel"]
             # A plain convolution may be inflated; the branches of one frame were not.
-            around = max(0, kernel_t - kernel.shape[0]) // 2
+            is_plain = FUSED[slots.name_of(net.conv_b)] == "plain"
+            around = (kernel_t - kernel.shape[0]) // 2 if is_plain else 0
             padded = np.pad(kernel, ((around, around), *((0, 0),) * 4))
             params[name] = {**params[name], f"conv{suffix}": {"kernel": padded}}
 

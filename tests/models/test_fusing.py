@@ -43,6 +43,20 @@ def test_fused_network_gives_the_same_scores(random_variables, backbone, conv_b,
     np.testing.assert_allclose(run(arguments, plain), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_blocks_that_see_three_frames_take_no_longer_kernels():
+    """Whatever extent a plain convolution would have there."""
+    row = {**NET, "kernels_t": (1, 1, 5, 5), "inflate_style": "3x3x3", "conv_b": "acb3d"}
+
+    def zeros(backbone):
+        model = create({"backbone": backbone})
+        video = jax.ShapeDtypeStruct((1, 4, 32, 32, 3), np.float32)
+        shapes = jax.eval_shape(lambda v: model.init(jax.random.key(0), v, train=False), video)
+        return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
+
+    arguments, plain = models.fuse({"backbone": row}, zeros(row))
+    assert trees.named_shapes(plain) == trees.named_shapes(zeros(arguments["backbone"]))
+
+
 def test_pathways_are_fused_where_they_have_branches(random_variables):
     given = {"backbone": {**PATHS, "conv_b": "acb3d", "fast": {"conv_b": "acb2d", "act": "elu"}}}
     clip = np.zeros((1, 8, 64, 64, 3), np.float32)
