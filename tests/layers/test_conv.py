@@ -17,6 +17,7 @@ CASES = {
     "stem": ((1, 7, 7), (1, 2, 2), 1, 3, 8, (2, 14, 13)),
     "stem_inflated": ((5, 7, 7), (2, 2, 2), 1, 3, 8, (6, 14, 13)),
     "stem_of_a_fast_path": ((5, 7, 7), (1, 2, 2), 1, 3, 8, (4, 10, 9)),
+    "stem_of_three_frames": ((3, 7, 7), (1, 2, 2), 1, 3, 8, (4, 10, 9)),
     "lateral_4": ((7, 1, 1), (4, 1, 1), 1, 6, 12, (8, 3, 4)),
     "lateral_4_narrow": ((5, 1, 1), (4, 1, 1), 1, 6, 12, (8, 3, 4)),
     "lateral_8": ((5, 1, 1), (8, 1, 1), 1, 6, 12, (16, 3, 4)),
@@ -31,6 +32,7 @@ CASES = {
     "temporal_depthwise": ((5, 1, 1), (1, 1, 1), 6, 6, 6, (6, 3, 4)),
     "pointwise": ((1, 1, 1), (1, 1, 1), 1, 6, 8, (3, 4, 5)),
     "pointwise_strided": ((1, 1, 1), (1, 2, 2), 1, 6, 8, (3, 4, 5)),
+    "pointwise_strided_time": ((1, 1, 1), (2, 2, 2), 1, 6, 8, (5, 4, 5)),
     "pointwise_grouped": ((1, 1, 1), (1, 1, 1), 4, 8, 12, (3, 4, 5)),
     "full": ((3, 3, 3), (1, 1, 1), 1, 6, 8, (4, 5, 6)),
     "full_strided": ((3, 3, 3), (1, 2, 2), 1, 6, 8, (4, 5, 6)),
@@ -38,6 +40,7 @@ CASES = {
     "full_grouped": ((3, 3, 3), (1, 1, 1), 4, 8, 12, (3, 4, 4)),
     "full_depthwise": ((3, 3, 3), (1, 1, 1), 6, 6, 6, (4, 5, 6)),
     "full_depthwise_strided": ((3, 3, 3), (1, 2, 2), 6, 6, 6, (4, 5, 6)),
+    "full_depthwise_strided_time": ((3, 3, 3), (2, 2, 2), 6, 6, 6, (5, 6, 5)),
 }
 
 
@@ -132,9 +135,11 @@ def test_cases_cover_the_convolutions_of_all_models(monkeypatch):
         return "plain"
 
     monkeypatch.setattr(conv, "choose", record)
-    small = {"depths": (2, 2, 2, 2), "width": 16}
     for name in tempo.list_models():
-        models.describe(models.create(4, name=name, backbone=small), (1, 8, 64, 64, 3))
+        small = {"depths": (2, 2, 2, 2), "width": 16}
+        if "nonlocal_blocks" in models.MODELS[name]["backbone"]:
+            small["nonlocal_blocks"] = ((), (1,), (1,), ())
+        models.describe(models.create(4, name=name, backbone=small), (1, 16, 64, 64, 3))
     tested = {(s.kernel_size, s.strides, s.group_kind) for s in map(spec_of, CASES)}
     assert len(used) > 5
     assert used - tested == set()
