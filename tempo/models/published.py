@@ -24,7 +24,8 @@ class Published:
 
     Attributes:
       source: who says so.
-      num_frames: T of the clip that the multiply-adds are of, as the source says or as our count of it tells.
+      num_frames: T of the clip that the multiply-adds are of: as the source says, or, where it does
+        not, the one whose count of ours agrees.
       side_px: its height and width.
       gmacs: multiply-adds of the clip in G; None where only parameters are given.
       mparams: parameters in millions; None where only multiply-adds are given. Papers leave out
