@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tempo.analysis import statistics
+from tempo.errors import InputError
 
 NUM_RESAMPLES = 500
 _BEGIN, _END = "<!-- tables: begin -->\n", "<!-- tables: end -->"
@@ -68,3 +69,15 @@ def with_tables(text: str, page: str) -> str:
     """A text with `page` in place of what stands between its two marks."""
     before, rest = text.split(_BEGIN)
     return f"{before}{_BEGIN}\n{page}\n\n{_END}{rest.split(_END)[1]}"
+
+
+def seeds(text: str) -> list[int]:
+    """Of a command line: whole numbers with commas.
+
+    Raises:
+      InputError: something else.
+    """
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds must be whole numbers with commas; got {text!r}.") from None

@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = args.rows.split(",")
             for row in rows:
                 lookup(config.ROWS, row, "row of the tempo study")
-            seeds = _seeds(args.seeds)
+            seeds = recorded.seeds(args.seeds)
             if args.command == "train":
                 train(args.runs, rows, seeds)
             else:
@@ -290,13 +290,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: ended with status {e.returncode}: {command}", file=sys.stderr)
         return 1
     return 0
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise InputError(f"--seeds must be whole numbers with commas; got {text!r}.") from None
 
 
 if __name__ == "__main__":

@@ -273,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command != "report":
             if not args.out:
                 raise InputError("--out is missing: the folder of the chain.")
-            planned = steps.plan(args.out, _seeds(args.seeds), flags)
+            planned = steps.plan(args.out, recorded.seeds(args.seeds), flags)
             if args.command == "plan":
                 print(describe(args.out, planned))
                 return 0
@@ -289,13 +289,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: ended with status {e.returncode}: {shlex.join(e.cmd)}", file=sys.stderr)
         return 1
     return 0
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise InputError(f"--seeds must be whole numbers with commas; got {text!r}.") from None
 
 
 if __name__ == "__main__":
