@@ -261,7 +261,10 @@ def test_fusing_gives_a_plain_network_with_the_same_scores(capsys):
         (["--frames", "0"], "num_frames"),
         (["--model", '{"backbone": 3}'], "makes no model ("),
         (["--model", '{"name": [1]}'], "makes no model ("),
-        (["--model", '{"backbone": {"variant": "c2d_r50", "depths": 3}}'], "makes no model ("),
+        (
+            ["--model", '{"backbone": {"variant": "c2d_r50", "depths": 3}}'],
+            "backbone.depths needs one entry per stage, 4; got 3",
+        ),
     ],
 )
 def test_values_out_of_range_are_one_line(slowonly, flags, message, capsys):
