@@ -55,7 +55,8 @@ def residual(
         if scale == "std":
             difference = difference * (1 / jnp.asarray(std, jnp.float32))
         else:
-            difference = (difference / 255 + 1) / 2
+            # The sum is exact, so nothing is rounded to below 0 or above 1.
+            difference = (difference + 255) / 510
         return batch | {"video": difference.astype(dtype)}
 
     return op
