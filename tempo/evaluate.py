@@ -14,7 +14,7 @@ from tempo.errors import InputError
 from tempo.evaluators import multi_view, streaming
 from tempo.evaluators.evaluator import Evaluator
 from tempo.experiment import Experiment
-from tempo.models import comparing, resnet
+from tempo.models import comparing, resnet, tracing
 from tempo.progress import say
 
 
@@ -267,7 +267,7 @@ def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:
 
 
 def _restore(exp: Experiment, path: str) -> dict[str, Any]:
-    shapes = pretrained.variable_shapes(exp.model, exp.clip_shape)
+    shapes = tracing.module_shapes(exp.model, exp.clip_shape)
     shardings = sharding.infer_shardings(shapes, exp.mesh, exp.recipe.sharding_rules)
     return checkpoint.load_variables(path, sharding.as_abstract(shapes, shardings))
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from tempo import checkpoint, models, recipe
 from tempo.data import device_ops, ops
 from tempo.errors import InputError
+from tempo.models import tracing
 from tempo.progress import say
 from tempo.version import __version__
 
@@ -102,21 +103,6 @@ def load_info(path: str) -> dict[str, Any]:
     return info
 
 
-def variable_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
-    """Shapes of a model's `params` and `batch_stats`; nothing is computed.
-
-    Args:
-      model: called as `model(video, train=False)`.
-      clip_shape: `[T,H,W,C]` of a clip.
-    """
-
-    def init(key):
-        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)
-
-    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
-    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
-
-
 def normalization(rows: Sequence[ops.Row]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) per channel of values 0-255, from rows of device ops; (0, 1) if none does it."""
     defaults = inspect.signature(device_ops.normalize).parameters
@@ -184,7 +170,7 @@ def stored_recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
 
 def _shapes(model: nn.Module, made: recipe.Recipe) -> dict[str, Any]:
     size = made.input.size_px
-    return variable_shapes(model, (made.clip.num_frames, size, size, 3))
+    return tracing.module_shapes(model, (made.clip.num_frames, size, size, 3))
 
 
 def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:

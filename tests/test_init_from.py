@@ -12,6 +12,7 @@ import tempo
 from tempo import checkpoint, init_from, models, pretrained, recipe, sharding, state, train, trees
 from tempo.errors import InputError
 from tempo.init_from import Classes
+from tempo.models import tracing
 from tests import tiny
 
 WIDTH = {"depths": (1, 1, 1, 1), "width": 4}
@@ -23,7 +24,7 @@ def shapes_of(variant, neck=None, num_classes=3, **backbone):
     model = tempo.create_model(
         {"backbone": {"variant": variant, **WIDTH, **backbone}, "neck": neck or {}}, num_classes
     )
-    tree = pretrained.variable_shapes(model, (4, 32, 32, 3))
+    tree = tracing.module_shapes(model, (4, 32, 32, 3))
     return trees.named_shapes(tree)
 
 
@@ -182,7 +183,7 @@ def written(path, config, num_classes, names=(), **info):
     rng = np.random.default_rng(0)
     variables = trees.map_with_names(
         lambda name, s: rng.uniform(0.1, 1.0, s.shape).astype(np.float32),
-        pretrained.variable_shapes(model, (4, 32, 32, 3)),
+        tracing.module_shapes(model, (4, 32, 32, 3)),
     )
     about = {"config": config, "class_names": list(names), "num_classes": num_classes, **info}
     pretrained.save_model(path, variables, about)

@@ -9,6 +9,7 @@ import pytest
 import tempo
 from tempo import checkpoint, evaluate, files, pretrained, state, trees
 from tempo.errors import InputError
+from tempo.models import tracing
 from tests import tiny
 
 CONFIG = {
@@ -33,7 +34,7 @@ def info(**changed):
 def random_variables(config=CONFIG, num_classes=3, seed=0):
     """The model's variables, with statistics unlike those of initialisation; numpy."""
     model = tempo.create_model(config["model"], num_classes)
-    shapes = pretrained.variable_shapes(model, VIDEO.shape[1:])
+    shapes = tracing.module_shapes(model, VIDEO.shape[1:])
     rng = np.random.default_rng(seed)
     return model, trees.map_with_names(
         lambda name, s: rng.uniform(0.1, 1.0, s.shape).astype(np.float32), shapes

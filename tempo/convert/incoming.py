@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tempo import files, models, pretrained, protocols, trees
+from tempo import files, models, protocols, trees
 from tempo.convert import asked as asked_model
 from tempo.convert import (
     comparison,
@@ -29,6 +29,7 @@ from tempo.convert import (
 )
 from tempo.convert.source import Layout, Source, swapped
 from tempo.errors import InputError, check_keys, lookup
+from tempo.models import tracing
 from tempo.types import ClipSpec, ViewSpec
 
 SOURCES: dict[str, Source] = {
@@ -160,7 +161,7 @@ def read(
     config = {"model": target.model() | further}
     config |= _preprocessing(settings, public, {**defaults.clip, **target.clip}, defaults.views)
     made = models.create(num_classes, **config["model"])
-    shapes = pretrained.variable_shapes(
+    shapes = tracing.module_shapes(
         made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
     )
     flat = trees.named(shapes)

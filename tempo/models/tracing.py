@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from tempo.models import create
 
@@ -36,15 +37,24 @@ def variable_shapes(
       InputError: a model that cannot be made, or does not fit the clips.
     """
     spelling = json.dumps(model, sort_keys=True, default=repr)
-    shapes = _traced(_Asked(num_classes, spelling, tuple(clip_shape), model))
-    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+    return _traced(_Asked(num_classes, spelling, tuple(clip_shape), model))
 
 
 @functools.lru_cache(maxsize=16)
 def _traced(asked: _Asked) -> dict[str, Any]:
-    model = create(asked.num_classes, **asked.model)
+    return module_shapes(create(asked.num_classes, **asked.model), asked.clip_shape)
+
+
+def module_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
+    """Shapes of a module's `params` and `batch_stats`, traced anew; nothing is computed.
+
+    Args:
+      model: called as `model(video, train=False)`.
+      clip_shape: `[T,H,W,C]` of a clip.
+    """
 
     def init(key):
-        return model.init(key, jnp.zeros((1, *asked.clip_shape)), train=False)
+        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)
 
-    return dict(jax.eval_shape(init, jax.random.key(0)))
+    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
+    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}

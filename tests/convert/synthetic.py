@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tempo import models, pretrained, trees
+from tempo import models, trees
 from tempo.convert import mmaction2, rules, tensor_files
+from tempo.models import tracing
 
 K = 5
 SLOWONLY = {"backbone": {"variant": "slowonly_r50", "depths": (1, 1, 1, 1), "width": 4}}
@@ -14,7 +15,7 @@ SIZE = ["--size", "32", "--crop-size", "32", "--short-side", "32"]
 def leaves(model, num_classes=K, clip=(8, 32, 32, 3)):
     """Random leaves of a model by name."""
     made = models.create(num_classes, **model)
-    shapes = pretrained.variable_shapes(made, clip)
+    shapes = tracing.module_shapes(made, clip)
     rng = np.random.default_rng(0)
     return {
         name: rng.uniform(0.5, 1.5, size=s.shape).astype(np.float32)

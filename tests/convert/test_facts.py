@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tempo import models, pretrained, trees
+from tempo import models, trees
 from tempo.convert import asked, incoming, recognise, rules, trunk
 from tempo.convert.facts import FACTS
 from tempo.errors import InputError
+from tempo.models import tracing
 
 TEMPORAL_FIRST = {"name": "2plus1d", "order": "temporal_first"}
 EQUAL = {"name": "2plus1d", "width": "equal"}
@@ -17,7 +18,7 @@ NONLOCAL = {"nonlocal_blocks": ((), (0,), (0,), ())}
 
 def shapes_of(backbone):
     made = models.create(5, backbone={"depths": (1, 1, 1, 1), "width": 16, **backbone})
-    shapes = pretrained.variable_shapes(made, (4, 64, 64, 3))
+    shapes = tracing.module_shapes(made, (4, 64, 64, 3))
     return made, trees.named_shapes(shapes)
 
 

@@ -7,6 +7,7 @@ import pytest
 from tempo import models, pretrained, trees
 from tempo.convert import mmaction2_limits, outgoing
 from tempo.errors import InputError
+from tempo.models import tracing
 
 SMALL = {"depths": (1, 1, 1, 1), "width": 8}
 FLAT, DEEP = {"variant": "c2d_r50", **SMALL}, {"variant": "slowonly_r50", **SMALL}
@@ -73,7 +74,7 @@ def test_what_the_config_of_mmaction2_must_say(backbone, note):
 def test_blocks_are_wrapped_in_2d_alone_and_a_classifier_has_a_bias(monkeypatch):
     for backbone, prefix in ((FLAT, "block.conv1"), (DEEP, "conv1")):
         model = models.create(5, backbone=backbone | NONLOCAL, head={"use_bias": False})
-        shapes = trees.named_shapes(pretrained.variable_shapes(model, (4, 64, 64, 3)))
+        shapes = trees.named_shapes(tracing.module_shapes(model, (4, 64, 64, 3)))
         zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
         loaded = (model, flax.traverse_util.unflatten_dict(zeros, sep="/"), {"class_names": []})
         monkeypatch.setattr(pretrained, "load_model", lambda _, loaded=loaded: loaded)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import tempo
-from tempo import models, pretrained, trees
+from tempo import models, trees
 from tempo.convert import __main__ as convert
 from tempo.convert import mmaction2, recognise, rules, tpn_release
+from tempo.models import tracing
 
 torch = pytest.importorskip("torch")
 
@@ -152,7 +153,7 @@ def test_public_networks_at_full_size(preset, classes, flat, num_params, monkeyp
     zeros = {k: np.broadcast_to(np.float32(0), tuple(v.shape)) for k, v in state.items()}
     mapped = rules.to_leaves(zeros, mmaction2.ROWS)
     assert recognise.network(mapped, mmaction2.SOURCE).model()["name"] == preset
-    shapes = pretrained.variable_shapes(models.create(classes, name=preset), (8, 32, 32, 3))
+    shapes = tracing.module_shapes(models.create(classes, name=preset), (8, 32, 32, 3))
     expected = trees.named(shapes)
     assert {n: v.shape for n, v in mapped.leaves.items()} == {
         n: s.shape for n, s in expected.items()

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tempo import models, pretrained, trees
+from tempo import models, trees
 from tempo.convert import asked as asked_model
 from tempo.convert import incoming, recognise, rules
 from tempo.errors import InputError
+from tempo.models import tracing
 
 R50, R101 = (3, 4, 6, 3), (3, 4, 23, 3)
 FLAT, SLOWONLY = (1, 1, 1, 1), (1, 1, 3, 3)
@@ -96,7 +97,7 @@ def test_what_public_networks_with_non_local_blocks_are(source, name, said, num_
     variant = {} if told else {"variant": f"{name}_r50"}
     model = {**told, "backbone": variant | shallow}
     made = models.create(7, **model)
-    shapes = trees.named_shapes(pretrained.variable_shapes(made, (16, 64, 64, 3)))
+    shapes = trees.named_shapes(tracing.module_shapes(made, (16, 64, 64, 3)))
     zeros = {k: np.broadcast_to(np.float32(0), v) for k, v in shapes.items()}
     arrays = rules.Mapped(zeros, dict.fromkeys(zeros, "key"), {}, (), (), ())
     found = recognise.network(arrays, incoming.SOURCES[source])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from tempo import models, pretrained, trees
+from tempo import models, trees
 from tempo.convert import incoming, mmaction2, rules
 from tempo.errors import InputError
+from tempo.models import tracing
 
 ROWS = (
     ("stem", "backbone/stem_conv", "conv"),
@@ -110,7 +111,7 @@ def test_half_precision_becomes_float32():
 
 def full_size(name, num_classes):
     """Leaves of a preset, without values to speak of."""
-    shapes = pretrained.variable_shapes(models.create(num_classes, name=name), (8, 32, 32, 3))
+    shapes = tracing.module_shapes(models.create(num_classes, name=name), (8, 32, 32, 3))
     return trees.named(shapes)
 
 
