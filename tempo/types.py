@@ -137,11 +137,23 @@ class FlowSpec:
 
 
 class ClipShape(NamedTuple):
-    """What one step's training clips look like, where it changes from step to step (multigrid)."""
+    """What one step's training clips look like, where it changes from step to step (multigrid).
+
+    Attributes:
+      num_frames: T.
+      strides: every dense clip draws its stride from these, all equally likely.
+      size_px: side of the clips.
+      batch_size: clips of the step over all processes; 0 is that of the run.
+      first_clip: where the step begins in the endless stream of clips in which one shuffled epoch
+        follows the other; -1 keeps to the rule of runs of one shape, whose epochs drop the videos
+        that fill no batch.
+    """
 
     num_frames: int
-    stride: int
+    strides: tuple[int, ...]
     size_px: int
+    batch_size: int = 0
+    first_clip: int = -1
 
 
 ShapeAt = Callable[[int], ClipShape]

@@ -1,7 +1,7 @@
 """Fills one batch: reads its records, picks and decodes their frames, crops, and puts in place.
 
-A maker is called with the rows of a batch by the grain dataset of `tempo.data.pipeline`; what it
-gives depends on its arguments alone.
+A maker is called with the number of a batch by the grain dataset of `tempo.data.pipeline`; what it
+gives depends on that alone.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from tempo.data import flow_sampling, sampling, stages, view_draws
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.augment import geometry
 from tempo.data.augment.views import Views
+from tempo.data.order import Order
 from tempo.data.records import Record, Split
 from tempo.data.store import scratch
 from tempo.errors import InputError
@@ -37,9 +38,8 @@ class _Closed(Exception):
 class BatchMaker:
     """Fills batches, with its own threads if there are any; goes to worker processes by pickle."""
 
-    def __init__(self, split: Split, part: slice, num_threads: int):
+    def __init__(self, split: Split, num_threads: int):
         self._split = split
-        self._part = part
         self._num_threads = num_threads
         self._set_up()
 
@@ -125,12 +125,21 @@ class BatchMaker:
             )
 
 
+def part_of(batch_size: int, process_index: int, process_count: int) -> slice:
+    """Slots of a whole batch that a process makes: neighbours, in the order of the processes."""
+    size = batch_size // process_count
+    return slice(process_index * size, (process_index + 1) * size)
+
+
 class TrainBatch(BatchMaker):
-    """(step, rows of the whole batch) -> this process's part of the batch.
+    """Step -> this process's part of its batch.
 
     Args:
       split: what to read.
-      part: slots of the whole batch that are made here; multiples of `clips_per_video`.
+      order: which rows of the split a step shows.
+      batch_size: clips of a step over all processes.
+      process_index: which part of each batch is made here, see `part_of`.
+      process_count: parts of a batch.
       num_threads: 0 fills in the caller.
       clip: which frames make a clip.
       extra_frames: frames beyond it, which are there for differences only.
@@ -138,7 +147,7 @@ class TrainBatch(BatchMaker):
       size_px: side of the clips that `ops` must give.
       ops: rows of `host_ops.OPS`.
       clips_per_video: neighbouring slots that show the same video.
-      shape_at: shape of a step's clips, in place of `clip` and `size_px`.
+      shape_at: shape of a step's clips, in place of `clip`, `size_px` and `batch_size`.
       seed: of all draws.
     """
 
@@ -146,7 +155,10 @@ class TrainBatch(BatchMaker):
         self,
         *,
         split: Split,
-        part: slice,
+        order: Order,
+        batch_size: int,
+        process_index: int,
+        process_count: int,
         num_threads: int,
         clip: ClipSpec,
         extra_frames: int,
@@ -157,7 +169,10 @@ class TrainBatch(BatchMaker):
         shape_at: ShapeAt | None,
         seed: int,
     ):
-        super().__init__(split, part, num_threads)
+        super().__init__(split, num_threads)
+        self._order = order
+        self._batch_size = batch_size
+        self._process = (process_index, process_count)
         self._clip = clip
         self._extra_frames = extra_frames
         self._flow = flow
@@ -168,11 +183,18 @@ class TrainBatch(BatchMaker):
         self._shape_at = shape_at
         self._seed = seed
 
-    def __call__(self, step: int, rows: np.ndarray) -> Batch:
-        """The part of batch `step`, whose `rows` of the split are given for the whole batch."""
-        count, start = self._clips_per_video, self._part.start
-        rows = rows[start // count : self._part.stop // count]
-        clip, size_px, ops = self._settings(step)
+    def __call__(self, step: int) -> Batch:
+        """The part of batch `step`."""
+        step = int(step)
+        shape = self._shape(step)
+        clip, size_px, ops = self._settings(shape)
+        part = part_of(shape.batch_size, *self._process)
+        count, start = self._clips_per_video, part.start
+        if shape.first_clip < 0:
+            rows = self._order.batch(step, shape.batch_size // count)
+        else:
+            rows = self._order.stream(shape.first_clip // count, shape.batch_size // count)
+        rows = rows[start // count : part.stop // count]
 
         slots = np.repeat(rows, count)
         is_mirrored = np.zeros(len(slots), bool)
@@ -198,18 +220,24 @@ class TrainBatch(BatchMaker):
             batch["label"][is_mirrored] = mirrored_labels(batch["label"][is_mirrored], mirror)
         return batch
 
-    def _settings(self, step: int) -> tuple[ClipSpec, int, Sequence[Any]]:
-        """Clip, size and ops of a step."""
+    def _shape(self, step: int) -> ClipShape:
+        """Of a step's clips, its batch size told."""
+        if self._shape_at is None:
+            return ClipShape(self._clip.num_frames, (), self._size_px, self._batch_size)
+        shape = ClipShape(*self._shape_at(step))
+        return shape._replace(batch_size=shape.batch_size or self._batch_size)
+
+    def _settings(self, shape: ClipShape) -> tuple[ClipSpec, int, Sequence[Any]]:
+        """Clip, size and ops of clips of a shape."""
         if self._shape_at is None:
             return self._clip, self._size_px, self._ops
-        shape = ClipShape(*self._shape_at(step))
-        clip = dataclasses.replace(
-            self._clip,
-            num_frames=shape.num_frames,
-            stride=shape.stride,
-            train_strides=(),
+        strides = shape.strides if self._clip.sampling == "dense" else ()
+        clip = dataclasses.replace(self._clip, num_frames=shape.num_frames, train_strides=strides)
+        return (
+            clip,
+            shape.size_px,
+            host_ops_lib.at_size(self._op_rows, shape.size_px, self._size_px),
         )
-        return clip, shape.size_px, host_ops_lib.create(self._op_rows, shape.size_px)
 
     def _clips(
         self,
@@ -261,7 +289,8 @@ class EvalBatch(BatchMaker):
         view: ViewSpec,
         flow: FlowSpec | None,
     ):
-        super().__init__(split, part, num_threads)
+        super().__init__(split, num_threads)
+        self._part = part
         self._clip = clip
         self._extra_frames = extra_frames
         self._view = view

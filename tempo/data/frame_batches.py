@@ -91,7 +91,8 @@ class FrameBatch(BatchMaker):
         numbers: np.ndarray,
         view: ViewSpec,
     ):
-        super().__init__(split, part, num_threads)
+        super().__init__(split, num_threads)
+        self._part = part
         self._offsets = offsets
         self._numbers = numbers
         self._view = view

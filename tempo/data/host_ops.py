@@ -28,6 +28,10 @@ class ResizeShortSide:
 
     short_side_px: int
 
+    def at_share(self, share: float) -> "ResizeShortSide":
+        """The op for crops of `share` times the side, which then show as much of the frame."""
+        return ResizeShortSide(round(self.short_side_px * share))
+
     def map(self, clip: np.ndarray) -> np.ndarray:
         """[T,H,W,C] -> [T,h,w,C] with min(h, w) = short_side_px."""
         return geometry.resize_short_side(clip, self.short_side_px)
@@ -45,6 +49,13 @@ class JitterShortSide:
             raise InputError(
                 f"jitter_short_side needs 1 <= min_px <= max_px; got {self.min_px}, {self.max_px}."
             )
+
+    def at_share(self, share: float) -> "JitterShortSide":
+        """The op for crops of `share` times the side: they may show as much of the frame, or less.
+
+        Of the range only the lower end moves, as in multigrid training (arXiv 1912.00998).
+        """
+        return dataclasses.replace(self, min_px=max(1, round(self.min_px * min(share, 1))))
 
     def draw(self, shape: Sequence[int], rng: np.random.Generator) -> int:
         """The short side."""
@@ -103,6 +114,38 @@ def create(ops: Sequence[str | Mapping[str, Any]], size_px: int) -> tuple[Any, .
         ops_lib.make(op, OPS, "host op", size_px=size_px) if isinstance(op, str | Mapping) else op
         for op in ops
     )
+
+
+def at_size(
+    ops: Sequence[str | Mapping[str, Any]], size_px: int, of_size_px: int
+) -> tuple[Any, ...]:
+    """Ops that were set for clips of side `of_size_px`, for clips of side `size_px`.
+
+    Ops that work in pixels of the frame (those with a method `at_share`) are scaled with it; the
+    others take the new size or go by shares of the frame already.
+
+    Args:
+      ops: as of `create`.
+      size_px: side that they must give.
+      of_size_px: side that their arguments are for.
+    """
+    share = size_px / of_size_px
+    return tuple(
+        op.at_share(share) if hasattr(op, "at_share") and share != 1 else op
+        for op in create(ops, size_px)
+    )
+
+
+def check_sizes(ops: Sequence[str | Mapping[str, Any]]) -> None:
+    """Raises `InputError` if an op gives one size, where sizes change from step to step."""
+    for op in ops:
+        given = op.get("size_px") if isinstance(op, Mapping) else getattr(op, "size_px", None)
+        if given:
+            raise InputError(
+                f"Host op {ops_lib.name_of(op) if isinstance(op, Mapping) else op!r} always gives "
+                f"{given} px, but the size of the clips changes from step to step; leave out its "
+                "size_px."
+            )
 
 
 def run(

@@ -9,7 +9,6 @@ batch, never what is in it, and a run resumes by starting the stream at its step
         for batch in batches: ...
 """
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from tempo.data import batches, flow_sampling, sampling
+from tempo.data import batches, flow_sampling, order, sampling
 from tempo.data import host_ops as host_ops_lib
 from tempo.data.records import Records, Split, is_complete, open_records
 from tempo.errors import InputError
@@ -39,8 +38,6 @@ __all__ = [
 WORKER_KINDS = ("thread", "process")
 # Batches made ahead of the consumer: one ready and one in the making.
 _BATCHES_AHEAD = 2
-# Draws of the order have this in place of a clip's slot in its batch.
-_ORDER = 2**32 - 1
 
 
 def train_batches(
@@ -84,8 +81,9 @@ def train_batches(
         dense clips.
       clips_per_video: clips of each video in a step, side by side in the batch (repeated
         augmentation, arXiv 1901.09335); its frames are decoded once.
-      shape_at: step -> shape of its clips, in place of T, stride and `size_px`; must be picklable
-        for worker processes.
+      shape_at: step -> shape of its clips, in place of T, strides, `size_px` and `batch_size`, see
+        `ClipShape`; must be picklable for worker processes. `host_ops` are made for that size,
+        see `host_ops.at_size`.
       seed: decides order and augmentation.
       start_step: first step to yield, counted from 0 over the whole run.
       num_steps: the stream ends before this step; None for no end.
@@ -111,8 +109,14 @@ def train_batches(
         raise InputError(f"Need 0 <= start_step <= num_steps; got {start_step} and {num_steps}.")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must be 0 to 2**32 - 1; got {seed}.")
+    if shape_at is not None:
+        host_ops_lib.check_sizes(host_ops)
     make_batch = batches.TrainBatch(
         split=split,
+        order=order.Order(len(split), seed),
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
         clip=clip,
         extra_frames=extra_frames,
         flow=flow,
@@ -121,50 +125,10 @@ def train_batches(
         clips_per_video=clips_per_video,
         shape_at=shape_at,
         seed=seed,
-        part=_part(batch_size, process_index, process_count),
         num_threads=num_workers if worker_kind == "thread" else 0,
     )
-    order = _Order(len(split), num_videos, seed)
     steps = grain.MapDataset.range(start_step, sys.maxsize if num_steps is None else num_steps)
-    return Batches(steps.map(_Steps(make_batch, order)), make_batch, num_workers, worker_kind)
-
-
-class _Order:
-    """Step -> rows of the split that it shows: every epoch in another order, drawn at its begin.
-
-    grain's shuffle draws row by row and keeps nothing. That costs 0.15 ms a clip together with its
-    batching, and where a split is small far more: 1 ms a clip of 16 videos.
-    """
-
-    def __init__(self, num_videos: int, videos_per_step: int, seed: int):
-        self._num_videos = num_videos
-        self._videos_per_step = videos_per_step
-        self._seed = seed
-        self._epoch: tuple[int, np.ndarray] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_epoch": None}
-
-    def __call__(self, step: int) -> np.ndarray:
-        """int64 [videos_per_step]."""
-        epoch, place = divmod(step, self._num_videos // self._videos_per_step)
-        drawn = self._epoch  # threads may be an epoch apart: each goes on with what it has seen
-        if drawn is None or drawn[0] != epoch:
-            rng = np.random.default_rng((self._seed, epoch, _ORDER))
-            drawn = self._epoch = epoch, rng.permutation(self._num_videos)
-        first = place * self._videos_per_step
-        return drawn[1][first : first + self._videos_per_step]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Steps:
-    """Step -> its batch; goes to worker processes."""
-
-    make_batch: batches.TrainBatch
-    order: _Order
-
-    def __call__(self, step: int) -> Batch:
-        return self.make_batch(int(step), self.order(int(step)))
+    return Batches(steps.map(make_batch), make_batch, num_workers, worker_kind)
 
 
 def steps_per_epoch(num_videos: int, batch_size: int, clips_per_video: int = 1) -> int:
@@ -263,7 +227,7 @@ def batches_of(
       InputError: sizes that do not fit.
     """
     _check(batch_size, num_workers, worker_kind, process_index, process_count)
-    make_batch = make_maker(_part(batch_size, process_index, process_count))
+    make_batch = make_maker(batches.part_of(batch_size, process_index, process_count))
     num_batches = -(-count // batch_size)
     firsts = grain.MapDataset.range(0, num_batches * batch_size, batch_size)
     return Batches(firsts.map(make_batch), make_batch, num_workers, worker_kind)
@@ -360,9 +324,3 @@ def _check(
             f"clips_per_video={clips_per_video} does not divide the {batch_size // process_count} "
             "clips of a step in each process; change it, or batch_size."
         )
-
-
-def _part(batch_size: int, process_index: int, process_count: int) -> slice:
-    """Slots of a whole batch that a process makes: neighbours, in the order of the processes."""
-    size = batch_size // process_count
-    return slice(process_index * size, (process_index + 1) * size)

@@ -317,7 +317,7 @@ def test_stored_flow_is_the_same_from_threads_and_processes(ucf_tree, tmp_path):
 
 
 def shape_at(step):
-    return (ClipShape(4, 1, 16), ClipShape(2, 3, 32))[step % 2]
+    return (ClipShape(4, (1,), 16), ClipShape(2, (3,), 32))[step % 2]
 
 
 def test_shapes_follow_the_step():
@@ -327,11 +327,44 @@ def test_shapes_follow_the_step():
     assert shapes == [(6, 4, 16, 16, 3), (6, 2, 32, 32, 3)] * 2
     for step, batch in enumerate(steps):
         frames = batch["video"][:, :, 0, 0, 2].astype(int)
-        assert (np.diff(frames) == shape_at(step).stride).all()
+        assert (np.diff(frames) == shape_at(step).strides[0]).all()
     assert_equal(
         train_steps(MadeUpSplit(), clip=clip, shape_at=shape_at, start_step=1, num_workers=2),
         steps[1:],
     )
+
+
+def growing(step):
+    """Steps of 6 and 12 clips, in a stream that goes from one epoch straight into the next."""
+    return ClipShape(4, (1, 2), 16, (6, 12)[step % 2], 18 * (step // 2) + 6 * (step % 2))
+
+
+def test_batches_of_changing_size_show_every_video_once_an_epoch():
+    split = MadeUpSplit()
+    steps = train_steps(split, num_steps=6, shape_at=growing)
+    assert [len(batch["index"]) for batch in steps] == [6, 12] * 3
+    shown = np.concatenate([batch["index"] for batch in steps])
+    for epoch in np.split(shown[: len(shown) // len(split) * len(split)], len(shown) // len(split)):
+        assert sorted(epoch) == list(range(len(split)))
+    strides = np.diff(steps[1]["video"][:, :, 0, 0, 2].astype(int))
+    assert {1, 2} == set(strides.flat)
+    assert_equal(train_steps(split, num_steps=6, start_step=3, shape_at=growing), steps[3:])
+    halves = [
+        train_steps(split, num_steps=6, shape_at=growing, process_index=i, process_count=2)
+        for i in range(2)
+    ]
+    parts = zip(*halves, strict=True)
+    whole = [{key: np.concatenate([a[key], b[key]]) for key in a} for a, b in parts]
+    assert_equal(whole, steps)
+
+
+def test_a_size_that_changes_is_left_to_the_step():
+    ops = ({"name": "jitter_short_side", "min_px": 20, "max_px": 24}, "random_crop")
+    (small, *_) = train_steps(MadeUpSplit(), host_ops=ops, shape_at=growing)
+    assert small["video"].shape == (6, 4, 16, 16, 3)
+    with pytest.raises(InputError, match="'random_crop' always gives 32 px"):
+        fixed = ({"name": "random_crop", "size_px": 32},)
+        train_steps(MadeUpSplit(), host_ops=fixed, shape_at=growing)
 
 
 def test_frames_for_differences_are_read_beyond_the_clip():

@@ -146,6 +146,10 @@ class CropThenResize(BoxOp):
             raise InputError(f"crop_then_resize needs 0 < scale[0] <= scale[1]; got {self.scale}.")
         check_range("crop_then_resize", "corner_prob", self.corner_prob, 1.0)
 
+    def at_share(self, share: float) -> "CropThenResize":
+        """The op where `size_px` is `share` times what it was: it may cut as much of the frame."""
+        return dataclasses.replace(self, scale=(self.scale[0], self.scale[1] / min(share, 1)))
+
     def draw(self, shape: Sequence[int], rng: np.random.Generator) -> Box:
         """The square for a clip of this shape."""
         side = max(1, min(round(self.size_px * rng.uniform(*self.scale)), *shape[1:3]))
