@@ -1,7 +1,7 @@
-"""What values the fields of a residual network can have: whole numbers, odd extents, yes or no."""
+"""What values the fields of a backbone can have: whole numbers, odd extents, yes or no."""
 
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tempo.errors import InputError
@@ -30,40 +30,51 @@ def _are_places(value: Any) -> bool:
     )
 
 
-_Check = tuple[Callable[[Any], bool], str]
-_COUNT: _Check = (is_whole, "a whole number of at least 1")
-_SIZE: _Check = (lambda value: is_whole(value, 0), "a whole number of at least 0")
-_EXTENT: _Check = (_is_odd, "an odd whole number")
-_SWITCH: _Check = (lambda value: isinstance(value, bool), "True or False")
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value will do, and what would, in words."""
+COUNT: Check = (is_whole, "a whole number of at least 1")
+SIZE: Check = (lambda value: is_whole(value, 0), "a whole number of at least 0")
+EXTENT: Check = (_is_odd, "an odd whole number")
+SWITCH: Check = (lambda value: isinstance(value, bool), "True or False")
 
-FIELDS: dict[str, _Check] = {
-    **dict.fromkeys(("width", "shift_every", "shift_div"), _COUNT),
-    **dict.fromkeys(("stem_stride_t", "pool1_stride_t", "pool2_stride_t"), _COUNT),
-    **dict.fromkeys(("expansion", "stem_inner"), _SIZE),
-    **dict.fromkeys(("stem_kernel_t", "pool1_kernel_t"), _EXTENT),
-    **dict.fromkeys(("stem_pool", "pool_stem", "shift_shortcut"), _SWITCH),
-    **dict.fromkeys(("zero_init", "partial_norm"), _SWITCH),
+FIELDS: dict[str, Check] = {
+    **dict.fromkeys(("width", "shift_every", "shift_div"), COUNT),
+    **dict.fromkeys(("stem_stride_t", "pool1_stride_t", "pool2_stride_t"), COUNT),
+    **dict.fromkeys(("expansion", "stem_inner"), SIZE),
+    **dict.fromkeys(("stem_kernel_t", "pool1_kernel_t"), EXTENT),
+    **dict.fromkeys(("stem_pool", "pool_stem", "shift_shortcut"), SWITCH),
+    **dict.fromkeys(("zero_init", "partial_norm"), SWITCH),
 }
 """By field of `resnet.ResNet`: whether a value can be, and what can."""
 
-PER_STAGE: dict[str, _Check] = {
+PER_STAGE: dict[str, Check] = {
     # A stage of 0 blocks hands on what it gets.
-    "depths": _SIZE,
-    "strides": _COUNT,
-    "strides_t": _COUNT,
+    "depths": SIZE,
+    "strides": COUNT,
+    "strides_t": COUNT,
     "kernels_t": (_are_odd, "an odd whole number, or a list of such"),
     "nonlocal_blocks": (_are_places, "a list of different whole numbers"),
 }
 """The same for each of the four entries of a field that has one per stage."""
 
 
-def check(network: Any) -> None:
-    """Raises `InputError` if a field of a `resnet.ResNet` has a value that it cannot have."""
-    for field, (is_fit, words) in FIELDS.items():
+def check(
+    network: Any,
+    fields: Mapping[str, Check] = FIELDS,
+    per_stage: Mapping[str, Check] = PER_STAGE,
+) -> None:
+    """Raises `InputError` if a field of a backbone has a value that it cannot have.
+
+    Args:
+      network: a `resnet.ResNet`, or what has the fields below.
+      fields: as `FIELDS`.
+      per_stage: as `PER_STAGE`.
+    """
+    for field, (is_fit, words) in fields.items():
         value = getattr(network, field)
         if not is_fit(value):
             raise InputError(f"backbone.{field} must be {words}; got {value!r}.")
-    for field, (is_fit, words) in PER_STAGE.items():
+    for field, (is_fit, words) in per_stage.items():
         value = getattr(network, field)
         if not isinstance(value, list | tuple) or len(value) != 4:
             raise InputError(f"backbone.{field} needs one entry per stage, 4; got {value!r}.")
@@ -73,6 +84,12 @@ def check(network: Any) -> None:
                     f"backbone.{field} must have {words} per stage; got {entry!r} for "
                     f"res{stage + 2}."
                 )
+    if "nonlocal_blocks" in per_stage:
+        _check_places(network)
+
+
+def _check_places(network: Any) -> None:
+    """Raises `InputError` if a non-local block stands behind a block that there is not."""
     for stage, (places, depth) in enumerate(
         zip(network.nonlocal_blocks, network.depths, strict=True)
     ):
