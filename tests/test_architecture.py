@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "types": {"errors"},
+    "multigrid": {"errors", "types"},
     "protocols": {"errors", "types"},
     "papers": {"errors"},
     "trees": set(),
