@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import pooling
+from tempo.layers import pooling, recurrent
 
 
 def dot_product(queries, keys, values):
@@ -114,16 +114,19 @@ class SqueezeExcite(nn.Module):
     Attributes:
       conv: factory of the two 1x1x1 convolutions on the means, which are computed in float32.
       ratio: C in channels between the two.
+      width: channels between the two; 0 takes those of `ratio`.
     """
 
     conv: Callable
     ratio: int = 16
+    width: int = 0
 
     @nn.compact
     def __call__(self, x):
         """`[B,T,H,W,C] -> [B,T,H,W,C]`."""
         means = jnp.mean(x, axis=(1, 2, 3), keepdims=True, dtype=jnp.float32)
-        gate = jax.nn.sigmoid(_perceptron(means, self.conv, self.ratio))
+        width = self.width or max(1, x.shape[-1] // self.ratio)
+        gate = jax.nn.sigmoid(_perceptron(means, self.conv, width))
         return x * gate.astype(x.dtype)
 
 
@@ -148,7 +151,8 @@ class SpatioTemporalAttention(nn.Module):
         axes = {"axis": (1, 2, 3), "keepdims": True}
         means = jnp.mean(x, **axes, dtype=jnp.float32)
         maxima = jnp.max(x, **axes).astype(jnp.float32)
-        both = _perceptron(jnp.concatenate([means, maxima], axis=1), self.conv, self.ratio)
+        width = max(1, x.shape[-1] // self.ratio)
+        both = _perceptron(jnp.concatenate([means, maxima], axis=1), self.conv, width)
         x = x * jax.nn.sigmoid(both.sum(axis=1, keepdims=True)).astype(x.dtype)
         means = jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32)
         maxima = jnp.max(x, axis=-1, keepdims=True).astype(jnp.float32)
@@ -157,12 +161,22 @@ class SpatioTemporalAttention(nn.Module):
         return x * jax.nn.sigmoid(gate).astype(x.dtype)
 
 
-def _perceptron(x, conv, ratio: int):
-    """Two 1x1x1 convolutions, fc1 and fc2, with C / ratio channels between; float32."""
+def _perceptron(x, conv, width: int):
+    """Two 1x1x1 convolutions, fc1 and fc2, with `width` channels between; float32."""
     channels = x.shape[-1]
-    x = conv(max(1, channels // ratio), use_bias=True, dtype=jnp.float32, name="fc1")(x)
+    x = conv(width, use_bias=True, dtype=jnp.float32, name="fc1")(x)
     return conv(channels, use_bias=True, dtype=jnp.float32, name="fc2")(nn.relu(x))
 
 
-ATTENTION = {"none": None, "se": SqueezeExcite, "cbam": SpatioTemporalAttention}
-"""Gates behind the last norm of a residual block, by name: the `attention` slot."""
+ATTENTION = {
+    "none": None,
+    "se": SqueezeExcite,
+    "cbam": SpatioTemporalAttention,
+    "sr": recurrent.SqueezeRecursion,
+    "srtg": recurrent.TemporalGate,
+}
+"""Gates of a residual block, by name: the `attention` slot.
+
+They stand behind its last norm, unless the attribute `place` of the class says `final`: behind its
+last activation.
+"""

@@ -6,6 +6,7 @@ model = models.create(8, backbone=dict(variant="slowonly_r50", depths=(1, 1, 1, 
 
 import fnmatch
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,19 +18,20 @@ from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
-from tempo.models import fusing, heads, resnet, slowfast, tpn
+from tempo.models import fusing, heads, resnet, slowfast, tpn, x3d
 from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (resnet.ResNet, row) for variant, row in resnet.VARIANTS.items()},
     **{variant: (slowfast.SlowFast, row) for variant, row in slowfast.VARIANTS.items()},
+    **{variant: (x3d.X3D, row) for variant, row in x3d.VARIANTS.items()},
 }
 """Backbone class and geometry by `variant`."""
 
 NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
 
-HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead}
+HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead, "x3d": heads.X3DHead}
 
 
 def create(
@@ -75,10 +77,11 @@ def create(
     conv = functools.partial(Conv, dtype=dtype, lowering=lowering)
     norm_type = lookup(NORMS, norm, "norm")
     norm = functools.partial(norm_type, norm_groups=norm_groups, dtype=dtype)
+    given = {"conv": conv, "norm": norm, "num_classes": num_classes}
     return Recognizer(
         backbone=_backbone(backbone, conv, norm, dtype, remat),
-        head=_part("head", head, HEADS, num_classes),
-        neck=_part("neck", neck, NECKS, conv, norm, num_classes) if neck else None,
+        head=_part("head", head, HEADS, **given),
+        neck=_part("neck", neck, NECKS, **given) if neck else None,
     )
 
 
@@ -172,11 +175,13 @@ def _backbone(config: dict[str, Any], *factories) -> nn.Module:
     return factory(**{**row, **config})
 
 
-def _part(where: str, config: dict[str, Any], table, *factories) -> nn.Module:
-    """A neck or head; the positional `factories` are no keys of a config."""
+def _part(where: str, config: dict[str, Any], table, **given) -> nn.Module:
+    """A neck or head; it gets those of `given` that are its first fields, no keys of a config."""
     config = dict(config)
     if "name" not in config:
         raise InputError(f"{where} needs a name, one of {', '.join(sorted(table))}.")
-    factory = functools.partial(lookup(table, config.pop("name"), where), *factories)
+    row = lookup(table, config.pop("name"), where)
+    own = [given[field] for field in inspect.signature(row).parameters if field in given]
+    factory = functools.partial(row, *own)
     check_keys(where, config, factory)
     return factory(**config)

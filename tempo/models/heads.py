@@ -1,5 +1,7 @@
 """Heads: features to class scores."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -36,6 +38,10 @@ class PoolHead(nn.Module):
         maps = x if isinstance(x, tuple) else (x,)
         return jnp.concatenate([m.astype(jnp.float32).mean(AXES) for m in maps], -1)
 
+    def embed_and_score(self, x, *, train: bool):
+        """What `embed` and the head itself give."""
+        return self.embed(x), self(x, train=train)
+
     @nn.compact
     def __call__(self, x, *, train: bool):
         """What `embed` takes -> logits `[B,K]` float32. Training needs the `dropout` rng.
@@ -52,11 +58,68 @@ class PoolHead(nn.Module):
             )
         x = x.astype(jnp.float32)
         x = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")(x)
-        x = nn.Dense(
-            self.num_classes,
-            use_bias=self.use_bias,
-            kernel_init=nn.initializers.normal(0.01),
-            dtype=jnp.float32,
-            name="fc",
-        )(x)
+        x = _classifier(self.num_classes, self.use_bias)(x)
         return x.mean(AXES) if self.fully_convolutional else x
+
+
+class X3DHead(nn.Module):
+    """The head of X3D (arXiv 2004.04730, table 1): conv5, global average pool, fc1, fc.
+
+    A 1x1x1 convolution with norm and ReLU widens the features; their mean over the clip goes
+    through a linear layer with ReLU, dropout, and the classifier. Float32 from the pool on.
+
+    Attributes:
+      num_classes: K.
+      conv, norm: factories; `norm` takes `use_running_average`.
+      dropout_prob: probability of dropping an input of the classifier in training.
+      features: of the linear layer before the classifier.
+      expansion: channels of the convolution, as a multiple of those that it reads (cut off).
+    """
+
+    num_classes: int
+    conv: Callable
+    norm: Callable
+    dropout_prob: float = 0.5
+    features: int = 2048
+    expansion: float = 2.25
+
+    @nn.compact
+    def embed_and_score(self, x, *, train: bool):
+        """`[B,T,H,W,C]` -> what the classifier reads, `[B,features]`, and logits `[B,K]`; float32.
+
+        Training needs the `dropout` rng.
+
+        Raises:
+          InputError: several feature maps, or no channels for the convolution or linear layer.
+        """
+        if isinstance(x, tuple):
+            raise InputError(
+                f"The head x3d reads one feature map; got {len(x)} pathways; use the head pool."
+            )
+        width = int(self.expansion * x.shape[-1])
+        if min(width, self.features) < 1:
+            raise InputError(
+                f"head.expansion={self.expansion!r} and head.features={self.features!r} must leave "
+                f"at least one channel of {x.shape[-1]}."
+            )
+        x = self.conv(width, name="conv5")(x)
+        x = nn.relu(self.norm(use_running_average=not train, name="norm5")(x))
+        x = x.astype(jnp.float32).mean(AXES, keepdims=True)
+        x = self.conv(self.features, dtype=jnp.float32, name="fc1")(x)
+        embedding = nn.relu(x[:, 0, 0, 0])
+        dropout = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")
+        return embedding, _classifier(self.num_classes)(dropout(embedding))
+
+    def __call__(self, x, *, train: bool):
+        """The logits of `embed_and_score`."""
+        return self.embed_and_score(x, train=train)[1]
+
+
+def _classifier(num_classes: int, use_bias: bool = True) -> nn.Dense:
+    return nn.Dense(
+        num_classes,
+        use_bias=use_bias,
+        kernel_init=nn.initializers.normal(0.01),
+        dtype=jnp.float32,
+        name="fc",
+    )

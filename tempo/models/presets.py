@@ -52,6 +52,7 @@ _IP_CSN = {**_HALVES_TIME, "conv_b": "pointwise_depthwise"}
 _IR_CSN = {**_HALVES_TIME, "conv_b": "depthwise"}
 # arXiv 1711.09577, with a stem of 3 frames.
 _R3D = {**_HALVES_TIME, "conv_b": "3x3x3", "pool1_kernel_t": 3, "pool1_stride_t": 2}
+_X3D = {"head": {"name": "x3d"}}
 _TPN = {"name": "tpn"}
 # With sparse frames every level keeps one, as in the released TSN and TSM models.
 _TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
@@ -103,6 +104,11 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "ir_csn_r152": {"backbone": {"variant": "c2d_r152", **_IR_CSN}},
     "r3d_r50": {"backbone": {"variant": "c2d_r50", **_R3D}},
     "r3d_r50_x1": {"backbone": {"variant": "c2d_r50", **_R3D, "expansion": 1}},
+    "x3d_xs": {"backbone": {"variant": "x3d_xs"}, **_X3D},
+    "x3d_s": {"backbone": {"variant": "x3d_s"}, **_X3D},
+    "x3d_m": {"backbone": {"variant": "x3d_m"}, **_X3D},
+    "x3d_l": {"backbone": {"variant": "x3d_l"}, **_X3D},
+    "x3d_xl": {"backbone": {"variant": "x3d_xl"}, **_X3D},
     "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
     "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
     "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},
@@ -116,6 +122,10 @@ CLIPS: dict[str, tuple[int, int]] = {
     "slowfast_*_r1ch88": (64, 112),
     "slowfast_*_16x8*": (64, 224),
     "slowfast_*": (32, 224),
+    "x3d_xs": (4, 160),
+    "x3d_s": (13, 160),
+    "x3d_m": (16, 224),
+    "x3d_[lx]*": (16, 312),
     "*": (8, 224),
 }
 """Clips to describe presets by, (frames, side in pixels): of the first pattern that fits."""

@@ -13,7 +13,7 @@ class Recognizer(nn.Module):
 
     Attributes:
       backbone: `(x, *, train) -> {"res2", ..., "res5", ...}`; its `top` names what it ends in.
-      head: `(features, *, train) -> logits`, and `embed(features)`, what it makes them from.
+      head: its `embed_and_score(features, *, train)` gives the embedding and the logits.
       neck: `(stage features, *, train) -> (features, aux_logits)`, or None: the head reads the
         backbone's `top`, a tuple if that is several.
     """
@@ -45,6 +45,5 @@ class Recognizer(nn.Module):
             x, aux_logits = self.neck(features, train=train)
             if aux_logits:
                 outputs["aux_logits"] = aux_logits
-        outputs["embedding"] = self.head.embed(x)
-        outputs["logits"] = self.head(x, train=train)
+        outputs["embedding"], outputs["logits"] = self.head.embed_and_score(x, train=train)
         return outputs
