@@ -16,20 +16,15 @@ Exit status: 0 done, 1 a step failed, 2 bad input, 130 or 143 stopped.
 """
 
 import argparse
-import contextlib
-import fcntl
-import json
-import os
 import pathlib
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from experiments import recorded
+from experiments import commands, recorded
 from experiments.benchmarks import report as report_lib
 from experiments.vipriors_tables import page, steps
 from experiments.vipriors_tables.steps import Step
@@ -51,19 +46,18 @@ def run(out: str, planned: Sequence[Step]) -> None:
       SystemExit: it was told to stop.
     """
     results = pathlib.Path(out) / "results.jsonl"
-    results.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(out) as lock:
-        hardware = _hardware()
+    with commands.locked(out) as lock:
+        hardware = commands.hardware()
         todo = _todo(out, planned)
         for number, step in enumerate(planned, 1):
             at = f"[{number}/{len(planned)}] {step}"
             if step not in todo:
-                _say(f"{at}: has ended")
+                commands.say(f"{at}: has ended")
                 continue
-            _say(f"{at}: python {shlex.join(step.command)}")
+            commands.say(f"{at}: python {shlex.join(step.command)}")
             is_resumed = step.kind == "train" and steps.workdir(out, step.name, step.seed).exists()
             start = time.perf_counter()
-            _start(out, step, lock)
+            commands.start(step.command, out, lock)
             _check_ended(out, step)
             wall_s = time.perf_counter() - start
             row = {
@@ -78,8 +72,8 @@ def run(out: str, planned: Sequence[Step]) -> None:
                 "command": f"python {shlex.join(step.command)}",
             }
             before = results.read_text() if results.is_file() else ""
-            files.write_text(str(results), f"{before}{_without_folder(json.dumps(row), out)}\n")
-            _say(f"{at}: ended after {wall_s / 60:.1f} min")
+            files.write_text(str(results), before + commands.as_line(row, out))
+            commands.say(f"{at}: ended after {wall_s / 60:.1f} min")
 
 
 def _todo(out: str, planned: Sequence[Step]) -> list[Step]:
@@ -91,7 +85,7 @@ def _todo(out: str, planned: Sequence[Step]) -> list[Step]:
     rows = recorded.read(pathlib.Path(out) / "results.jsonl")
     taken = {(row["step"], row["name"], row["seed"]): row["command"] for row in rows}
     for step in planned:
-        command = _without_folder(f"python {shlex.join(step.command)}", out)
+        command = commands.without_folder(f"python {shlex.join(step.command)}", out)
         if taken.get(step.key, command) != command:
             raise InputError(
                 f"{step} was taken with another command in {out!r}: {taken[step.key]}; give the "
@@ -108,7 +102,7 @@ def _trained(out: str, step: Step) -> dict[str, Any]:
         stage["name"]: scores.load(folder / stage["workdir"] / "scores" / f"{steps.MAIN}.npz")
         for stage in ended
     }
-    return {**_row(found), "stages": ended}
+    return {**commands.hits(found), "stages": ended}
 
 
 def _evaluated(out: str, step: Step) -> dict[str, Any]:
@@ -118,7 +112,7 @@ def _evaluated(out: str, step: Step) -> dict[str, Any]:
     found = {name: scores.load(folder / "scores" / f"{name}.npz") for name in names}
     results = files.read_json(str(folder / "results.json"))
     kept = [row for row in results if row["name"] in found]
-    return {**_row(found), "results": kept}
+    return {**commands.hits(found), "results": kept}
 
 
 def _ensembled(out: str, step: Step) -> dict[str, Any]:
@@ -127,7 +121,7 @@ def _ensembled(out: str, step: Step) -> dict[str, Any]:
     result = files.read_json(str(path))
     whole = scores.load(path.with_suffix(".npz"))
     best = scores.load(result["difference"]["path"])
-    return {**_row({"ensemble": whole, "best": best}), "result": result}
+    return {**commands.hits({"ensemble": whole, "best": best}), "result": result}
 
 
 RECORDERS = {"train": _trained, "evaluate": _evaluated, "ensemble": _ensembled}
@@ -141,92 +135,6 @@ def _check_ended(out: str, step: Step) -> None:
     ended = files.read_json(str(path)) if path.is_file() else []
     if not any(stage["workdir"] == "." for stage in ended):
         raise RunError(f"{step} was stopped before its end; the same command goes on from there.")
-
-
-def _row(found: Mapping[str, scores.Scores]) -> dict[str, Any]:
-    first, *others = found.values()
-    for other in others:
-        scores.check_comparable(first, other)
-    return {
-        "videos": {
-            "manifest_sha256": first.manifest_sha256,
-            "class_names": list(first.class_names),
-            "labels": first.labels.tolist(),
-        },
-        "hits": {name: recorded.pack(own.correct()) for name, own in found.items()},
-    }
-
-
-def _hardware() -> dict[str, Any]:
-    """As seen by a process of its own, which gives the devices back."""
-    code = (
-        "import json; from experiments.benchmarks import report; "
-        "print(json.dumps(report.environment()['hardware']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout)
-
-
-def _start(out: str, step: Step, lock: int) -> None:
-    """Runs a step to its end; told to stop, it stops the step first, which saves.
-
-    The step inherits the lock: if this process is killed, the folder stays taken until the step
-    that it left behind has ended. Steps share what jax compiled: stages and seeds have few programs
-    that differ.
-    """
-    compiled = {"JAX_COMPILATION_CACHE_DIR": os.path.join(os.path.abspath(out), "compiled")}
-    process = subprocess.Popen(
-        [sys.executable, *step.command],
-        pass_fds=(lock,),
-        start_new_session=True,
-        env={**compiled, **os.environ},
-    )
-    stopped = []
-
-    def stop(number: int, frame: object) -> None:
-        stopped.append(number)
-        process.terminate()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        status = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        _say("stopped; the same command goes on from here")
-        raise SystemExit(128 + stopped[0])
-    if status:
-        raise subprocess.CalledProcessError(status, process.args)
-
-
-def _without_folder(text: str, out: str) -> str:
-    """A row without the folders of this machine."""
-    path = pathlib.Path(out)
-    return text.replace(f"{out.rstrip('/')}/", f"{path.name}/") if path.is_absolute() else text
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-@contextlib.contextmanager
-def _lock(out: str) -> Iterator[int]:
-    """Holds the folder for one chain at a time; the descriptor of the lock."""
-    handle = os.open(os.path.join(out, ".lock"), os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{out!r} is in use by another chain, or by a step that a killed one left behind; "
-                "wait until it has ended, or name another --out."
-            ) from None
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def describe(out: str, planned: Sequence[Step]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import score_files
 
-from experiments import recorded
+from experiments import commands, recorded
 from experiments.vipriors_tables import chain, page, steps
 from tempo import ensemble, stages
 from tempo.errors import InputError
@@ -55,7 +55,8 @@ class Taken:
     def __init__(self):
         self.steps, self.cut = [], set()
 
-    def start(self, out, step, lock):
+    def start(self, command, out, lock):
+        (step,) = (step for step in steps.plan(out, [0]) if step.command == command)
         self.steps.append(str(step))
         leave(step, is_stopped=str(step) in self.cut)
         self.cut.discard(str(step))
@@ -65,8 +66,8 @@ class Taken:
 def taken(monkeypatch):
     """Every step leaves its files at once; intervals are rough, as 500 resamples take long."""
     taken = Taken()
-    monkeypatch.setattr(chain, "_start", taken.start)
-    monkeypatch.setattr(chain, "_hardware", lambda: {"cpu": "some", "cpu_cores": 2})
+    monkeypatch.setattr(commands, "start", taken.start)
+    monkeypatch.setattr(commands, "hardware", lambda: {"cpu": "some", "cpu_cores": 2})
     rough = functools.partial(recorded.resampled, num_resamples=20)
     monkeypatch.setattr(recorded, "resampled", rough)
     return taken
@@ -117,20 +118,6 @@ def test_chain_goes_on_where_it_was_and_records_every_step(tmp_path, taken, caps
     assert "| rgb | 1 | interval 1, center crop, normal | +50.0 (" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| acb | SlowFast, interval")]
     assert "| 7 |" in line and "acb_rgb 1 (p = " in line and line.endswith("| 84.5 |")
-
-
-def test_one_chain_at_a_time_and_a_stop_reaches_the_step(tmp_path):
-    with chain._lock(str(tmp_path)) as lock:
-        in_use = pytest.raises(InputError, match="is in use by another chain")
-        with in_use, chain._lock(str(tmp_path)):
-            pass
-        tell = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
-        step = steps.Step("train", "tsm", 0, ("-c", tell))
-        with pytest.raises(SystemExit) as stopped:
-            chain._start(str(tmp_path), step, lock)
-        assert stopped.value.code == 143
-    with chain._lock(str(tmp_path)):
-        pass
 
 
 def test_rows_of_other_videos_and_wrong_arguments_are_refused(tmp_path, capsys):
