@@ -3,7 +3,8 @@
 Multigrid training (arXiv 1912.00998) trades clips for frames and pixels at about equal cost of a
 step, so that an epoch takes fewer steps. A long cycle walks through four base shapes, small clips
 in large batches first; a short cycle changes the size from step to step. The last part of the run
-keeps to the shape that is tested. This file is numbers only, and goes to data workers.
+keeps to the shape that is tested. `tempo.cycles` has the shapes. All of this is numbers only, and
+goes to data workers.
 """
 
 import bisect
@@ -14,70 +15,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tempo import cycles
 from tempo.errors import InputError, lookup
 from tempo.types import ClipShape, ClipSpec
-
-_HALF = math.sqrt(0.5)
-_BASE = ((1.0, 1.0),)
-_LONG = ((0.25, _HALF), (0.5, _HALF), (0.5, 1.0), (1.0, 1.0))
-"""Shares of the frames and of the side, in the order in which a long cycle takes them."""
-
-
-class Row(NamedTuple):
-    """A base shape of the long cycle, with what the short cycle makes of it.
-
-    Attributes:
-      lr_factor: on the learning rate of all its steps.
-      shapes: (multiple of the base batch, frames, side in pixels) of one step after the other.
-    """
-
-    lr_factor: float
-    shapes: tuple[tuple[int, int, int], ...]
-
-    @property
-    def mean_batch(self) -> float:
-        """Multiple of the base batch, on average over the short cycle."""
-        return sum(multiple for multiple, _, _ in self.shapes) / len(self.shapes)
-
-
-def _published(
-    num_frames: int, size_px: int, base: tuple[tuple[float, float], ...], is_short: bool
-) -> list[Row]:
-    """Rows of arXiv 1912.00998: sizes of the short cycle are shares of the run's own size."""
-    rows = []
-    for of_frames, of_size in base:
-        frames = round(num_frames * of_frames)
-        if not frames:
-            break  # too short a clip, which `grid` tells
-        multiple = round(num_frames / (frames * of_size**2))
-        sizes = (0.5, _HALF, of_size) if is_short else (of_size,)
-        shapes = ((multiple * round((of_size / s) ** 2), frames, round(size_px * s)) for s in sizes)
-        rows.append(Row(multiple, tuple(shapes)))
-    return rows
-
-
-def _per_epoch(num_frames: int, size_px: int) -> list[Row]:
-    """Rows of the released training code of MTNet: sizes are cut to whole ones, then made even."""
-    rows = []
-    for of_frames, of_size in _LONG:
-        multiple, side = round(1 / (of_frames * of_size**2)), int(size_px * of_size)
-        shapes = []
-        for i, share in enumerate((1.0, _HALF, 0.5)):
-            size = int(side * share)
-            shapes.append((multiple * 2**i, int(num_frames * of_frames), size + size % 2))
-        # There the rate is that of the largest base batch, and falls with the batch.
-        rows.append(Row(multiple / 8, tuple(shapes)))
-    return rows
-
-
-CYCLES: dict[str, Callable[[int, int], list[Row]]] = {
-    "none": functools.partial(_published, base=_BASE, is_short=False),
-    "short": functools.partial(_published, base=_BASE, is_short=True),
-    "long": functools.partial(_published, base=_LONG, is_short=False),
-    "both": functools.partial(_published, base=_LONG, is_short=True),
-    "per_epoch": _per_epoch,
-}
-"""Cycle -> (frames, side in pixels) -> rows, smallest clips first."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,10 +25,12 @@ class Settings:
     """The config section `multigrid`.
 
     Attributes:
-      cycle: a name of `CYCLES`. `none` is a plain run; `long` changes the base shape, `short` the
-        size from step to step, `both` does both. `per_epoch` is the rule of MTNet's released code
-        (arXiv 2011.03949's authors): four base shapes in every quarter of every epoch, a short
-        cycle on top that begins with the base size, and a learning rate of 1, 1/2, 1/4 and 1/8.
+      cycle: a name of `tempo.cycles.CYCLES`. `none` is a plain run; `long` changes the base shape,
+        `short` the size from step to step, `both` does both. `per_epoch` is the rule of MTNet's
+        released code (arXiv 2011.03949): each quarter of an epoch has one of the four base shapes,
+        a short cycle on top begins with the base size, and the learning rate is that of the
+        schedule times 1, 1/2, 1/4 and 1/8 instead of 8, 4, 2 and 1. It showed no more epochs:
+        `epoch_factor=1`.
       epoch_factor: epochs shown, as a multiple of `total_epochs`.
       num_cycles: long cycles, where no steps of the learning rate say when one ends.
       finetune_share: share of `total_epochs` after the last long cycle, likewise.
@@ -103,7 +45,7 @@ class Settings:
     norm_group_size: int = 8
 
     def __post_init__(self):
-        lookup(CYCLES, self.cycle, "cycle (config.multigrid.cycle)")
+        lookup(cycles.CYCLES, self.cycle, "cycle (config.multigrid.cycle)")
         for name in ("epoch_factor", "num_cycles"):
             if getattr(self, name) <= 0:
                 raise InputError(f"multigrid.{name} must be positive; got {getattr(self, name)}.")
@@ -121,33 +63,6 @@ class Settings:
     def is_on(self) -> bool:
         """Whether shapes change at all."""
         return self.cycle != "none"
-
-
-def grid(cycle: str, num_frames: int, size_px: int) -> list[Row]:
-    """The rows of a cycle.
-
-    Args:
-      cycle: a name of `CYCLES`.
-      num_frames: T of the base shape.
-      size_px: its side.
-
-    Raises:
-      InputError: a cycle that there is not, or clips too short or small for it.
-    """
-    rows = lookup(CYCLES, cycle, "cycle (config.multigrid.cycle)")(num_frames, size_px)
-    least = 1 if cycle in ("none", "short") else 4
-    if num_frames < least:
-        raise InputError(
-            f"multigrid.cycle={cycle!r} cuts clips to a quarter of their frames and needs at least "
-            f"{least}; got clip.num_frames={num_frames}. Use more, or cycle 'short'."
-        )
-    smallest = min(size for row in rows for _, _, size in row.shapes)
-    if cycle != "none" and smallest < 4:
-        raise InputError(
-            f"multigrid.cycle={cycle!r} cuts the side of clips to {smallest} px; use an "
-            f"input.size_px above {size_px}."
-        )
-    return rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +93,8 @@ class Phase:
     def clips_before(self, step: int) -> int:
         """Clips of all steps before one of its steps, or before its end."""
         sizes = [shape.batch_size for shape in self.shapes]
-        cycles, place = divmod(step - self.first_step, len(sizes))
-        return self.first_clip + cycles * sum(sizes) + sum(sizes[:place])
+        rounds, place = divmod(step - self.first_step, len(sizes))
+        return self.first_clip + rounds * sum(sizes) + sum(sizes[:place])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,7 +203,7 @@ def plan(
       InputError: clips too short or small for the cycle, boundaries outside the run, or fewer
         clips in the whole of a phase than one step takes.
     """
-    rows = grid(settings.cycle, clip.num_frames, size_px)
+    rows = cycles.grid(settings.cycle, clip.num_frames, size_px)
     shapes = [tuple(_clip_shape(clip, batch_size, *shape) for shape in row.shapes) for row in rows]
     plain_per_epoch = max(num_videos // max(batch_size // clips_per_video, 1), 1)
     plain_steps = max(round(total_epochs * plain_per_epoch), 1)
@@ -350,7 +265,7 @@ class _Part(NamedTuple):
 
 
 def _parts(
-    settings: Settings, rows: Sequence[Row], total_epochs: float, boundaries: Sequence[float]
+    settings: Settings, rows: Sequence[cycles.Row], total_epochs: float, boundaries: Sequence[float]
 ) -> list[_Part]:
     if settings.cycle == "short":
         return [_Part("short cycles", 0, total_epochs, total_epochs)]
@@ -413,10 +328,10 @@ def _clip_shape(
 
 def _steps_of(clips: float, sizes: Sequence[int]) -> int:
     """Steps of these batches in turn that come nearest to so many clips."""
-    cycles, rest = divmod(max(clips, 0.0), sum(sizes))
+    whole, rest = divmod(max(clips, 0.0), sum(sizes))
     totals = [0, *itertools.accumulate(sizes)]
     nearest = min(range(len(totals)), key=lambda i: (abs(totals[i] - rest), -i))
-    return int(cycles) * len(sizes) + nearest
+    return int(whole) * len(sizes) + nearest
 
 
 def _end_clip(phase: Phase) -> int:
