@@ -1,0 +1,121 @@
+"""The recorded ablations as Markdown tables.
+
+Intervals are 95 % percentile bootstraps over seeds and test videos together, videos within their
+class; with one seed, over videos alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import recorded
+from experiments.mtnet_tables import studies
+from tempo.errors import InputError
+from tempo.papers.mtnet_results import ROWS
+
+TITLES = {
+    "ratio": "Ratio of local channels (table VI(a))",
+    "pool": "Pooling of the prolonged branch (table VI(c))",
+    "cell": "Recurrent cells (table VI(b))",
+}
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All tables that there are rows for, each under its heading.
+
+    Raises:
+      InputError: rows of different videos.
+    """
+    if not rows:
+        return "The ablations have not been run."
+    first = rows[0]["videos"]
+    if any(row["videos"] != first for row in rows):
+        raise InputError(
+            "The rows are not all of the same videos; start in another folder (--out)."
+        )
+    parts = {"What was run": facts(rows)}
+    for study, title in TITLES.items():
+        names = {studies.variant_of(options) for options in studies.STUDIES[study].values()}
+        # The default alone is no ablation.
+        if names & {row["name"] for row in rows} - {studies.DEFAULT}:
+            parts[title] = table(study, rows)
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
+
+
+def facts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Seeds, videos, hardware and time."""
+    cut = sum(row["is_resumed"] for row in rows)
+    dates = sorted(row["date"][:10] for row in rows)
+    videos = rows[0]["videos"]
+    lines = [
+        f"seeds {', '.join(map(str, sorted({row['seed'] for row in rows})))}",
+        f"{len(videos['labels'])} test videos of {len(videos['class_names'])} classes; chance is "
+        f"{100 / len(videos['class_names']):.1f}",
+        f"{sum(row['wall_s'] for row in rows) / 60:.0f} minutes of {len(rows)} trainings, with "
+        "compilation and evaluation"
+        + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
+        "; ".join(sorted({_hardware(row["hardware"]) for row in rows})),
+        f"commit {', '.join(sorted({row['commit'] for row in rows}))}",
+        dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def table(study: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Top-1 of every variant of a study that was run, and what it gains over the default."""
+    labels = np.array(rows[0]["videos"]["labels"])
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        by_name.setdefault(row["name"], []).append(row)
+    hits = {name: _hits(mine, len(labels)) for name, mine in by_name.items()}
+    lines = []
+    for label, options in studies.STUDIES[study].items():
+        name = studies.variant_of(options)
+        if name not in hits:
+            continue
+        mine, default = by_name[name], hits.get(studies.DEFAULT)
+        gained = ""
+        if default is not None and name != studies.DEFAULT:
+            gain = recorded.resampled(labels, _difference, hits[name], default)
+            value, low, high = (f"{100 * x:+.1f}" for x in (gain.value, gain.low, gain.high))
+            gained = f"{value} ({low} to {high})"
+        whole = recorded.resampled(labels, lambda videos, own: own.mean(), hits[name])
+        value, low, high = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high))
+        lines.append(
+            [
+                label,
+                f"{mine[0]['params'] / 1e3:.1f}",
+                f"{mine[0]['macs'] / 1e6:.1f}",
+                f"{value} ({low} to {high})",
+                ", ".join(f"{100 * own.mean():.1f}" for own in hits[name]),
+                gained,
+                _published(study, label),
+            ]
+        )
+    head = [
+        "variant", "k parameters", "M multiply-adds", "top-1", "of each seed",
+        "against the default", "published, M on HACS",
+    ]  # fmt: skip
+    return recorded.table(head, lines)
+
+
+def _hits(rows: Sequence[Mapping[str, Any]], num: int) -> np.ndarray:
+    """Of every seed, bool [S,N]."""
+    return np.stack([recorded.unpack(row["hits"][studies.EVALUATOR], num) for row in rows])
+
+
+def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    return float((first - second).mean())
+
+
+def _published(study: str, label: str) -> str:
+    name = studies.PUBLISHED[study].get(label)
+    if not name:
+        return "not in the paper"
+    row = ROWS["mtnet"][name]
+    return f"{row.published['top1']:.1f}" if "top1" in row.published else row.note
+
+
+def _hardware(facts: Mapping[str, Any]) -> str:
+    return f"{facts['cpu']}, {facts['cpu_cores']} cores, on {facts.get('backend', 'cpu')}"
