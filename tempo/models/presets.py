@@ -53,6 +53,8 @@ _IR_CSN = {**_HALVES_TIME, "conv_b": "depthwise"}
 # arXiv 1711.09577, with a stem of 3 frames.
 _R3D = {**_HALVES_TIME, "conv_b": "3x3x3", "pool1_kernel_t": 3, "pool1_stride_t": 2}
 _X3D = {"head": {"name": "x3d"}}
+# The authors' released MTNet, which is not the paper's; it has no dropout.
+_RELEASED = {"head": {"dropout_prob": 0.0}}
 _TPN = {"name": "tpn"}
 # With sparse frames every level keeps one, as in the released TSN and TSM models.
 _TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
@@ -109,6 +111,10 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "x3d_m": {"backbone": {"variant": "x3d_m"}, **_X3D},
     "x3d_l": {"backbone": {"variant": "x3d_l"}, **_X3D},
     "x3d_xl": {"backbone": {"variant": "x3d_xl"}, **_X3D},
+    "mtnet_xs_released": {"backbone": {"variant": "mtnet_xs_released"}, **_RELEASED},
+    "mtnet_s_released": {"backbone": {"variant": "mtnet_s_released"}, **_RELEASED},
+    "mtnet_m_released": {"backbone": {"variant": "mtnet_m_released"}, **_RELEASED},
+    "mtnet_l_released": {"backbone": {"variant": "mtnet_l_released"}, **_RELEASED},
     "tpn_tsn_r50": {"backbone": {"variant": "c2d_r50"}, "neck": _TPN_SPARSE},
     "tpn_tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}, "neck": _TPN_SPARSE},
     "tpn_slowonly_r18": {"backbone": {"variant": "slowonly_r18"}, "neck": _TPN},
@@ -126,6 +132,7 @@ CLIPS: dict[str, tuple[int, int]] = {
     "x3d_s": (13, 160),
     "x3d_m": (16, 224),
     "x3d_[lx]*": (16, 312),
+    "mtnet_*_released": (16, 224),
     "*": (8, 224),
 }
 """Clips to describe presets by, (frames, side in pixels): of the first pattern that fits."""
