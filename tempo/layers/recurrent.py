@@ -1,8 +1,8 @@
 """Recurrent gates: squeeze a clip to a vector per frame, recur over time, multiply; CELLS table.
 
-Sources: arXiv 2011.03949 (equations 8 to 11); the cells are those of PyTorch and flax, but for the
-GRU that resets before its product (arXiv 1406.1078) and the LSTM with peepholes (Gers and
-Schmidhuber, IJCNN 2000).
+Sources: arXiv 2011.03949 (equations 8 to 11) and 2006.08247 (the temporal gate); the cells are
+flax's and so PyTorch's, but for the GRU that resets before its product (arXiv 1406.1078) and the
+LSTM with peepholes (Gers and Schmidhuber, IJCNN 2000).
 """
 
 import functools
@@ -118,6 +118,67 @@ class SqueezeRecursion(nn.Module):
     def __call__(self, x):
         """`[B,T,H,W,C] -> [B,T,H,W,C]`."""
         return x * self.gates(x).astype(x.dtype)[:, :, None, None]
+
+
+class TemporalGate(nn.Module):
+    """The gates of an LSTM over the frames, for clips whose frames they match (arXiv 2006.08247).
+
+    A clip is multiplied by them if it and they are cyclically consistent in time, see
+    `is_consistent`; else it passes as it is. There is no gradient through that choice. The authors'
+    release switches it off in all of its networks (`is_gated=False` here) and finds matches in
+    another way.
+
+    Leaves: those of `SqueezeRecursion`, under `recursion/`.
+
+    Attributes:
+      cell, num_layers, unroll: as of `SqueezeRecursion`; the release has two layers.
+      is_gated: only consistent clips are multiplied.
+    """
+
+    cell: str = "lstm"
+    num_layers: int = 2
+    is_gated: bool = True
+    unroll: int = 16
+
+    # Behind the block's last activation, the release's default.
+    place = "final"
+
+    @nn.compact
+    def __call__(self, x):
+        """`[B,T,H,W,C] -> [B,T,H,W,C]`."""
+        means = squeeze(x)
+        recursion = SqueezeRecursion(self.cell, self.num_layers, self.unroll, name="recursion")
+        gates = recursion.gates(means)
+        if self.is_gated:
+            gates = jnp.where(is_consistent(means, gates)[:, None, None], gates, 1.0)
+        return x * gates.astype(x.dtype)[:, :, None, None]
+
+
+def is_consistent(a, b) -> jax.Array:
+    """Whether two sequences of vectors are cyclically consistent in time, bool `[B]`.
+
+    Each frame of `a` goes to its soft nearest neighbour in `b`, the mean of b's frames by the
+    softmax of minus their squared distances, and from there to the nearest frame of `a`. Consistent
+    are sequences of which every frame comes back to itself, from `a` and from `b` (the cycle of
+    arXiv 1904.07846, section 3; it is 2006.08247 that asks it of every frame).
+
+    Args:
+      a: `[B,T,C]`, float32.
+      b: the same.
+    """
+    frames = jnp.arange(a.shape[1])
+
+    def comes_back(start, over):
+        weights = jax.nn.softmax(-_squared_distances(start, over), axis=-1)
+        reached = jnp.einsum("bij,bjc->bic", weights, over)
+        return jnp.all(jnp.argmin(_squared_distances(reached, start), axis=-1) == frames, axis=-1)
+
+    return comes_back(a, b) & comes_back(b, a)
+
+
+def _squared_distances(a, b):
+    """`[B,T,C]`, `[B,S,C]` -> `[B,T,S]`; differences first, so that near frames stay apart."""
+    return jnp.sum(jnp.square(a[:, :, None] - b[:, None]), axis=-1)
 
 
 def squeeze(x) -> jax.Array:

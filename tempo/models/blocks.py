@@ -88,7 +88,9 @@ class ResidualBlock(nn.Module):
       temporal: factory of a temporal module, or None.
       temporal_place: where it stands: `input`, or `conv1`, behind conv1, its norm and activation.
       temporal_shortcut: what stands on the block's input is read by the projection too.
-      attention: factory of a module on the branch, behind its last norm, or None.
+      attention: factory of a gate, or None.
+      attention_place: where it stands: `branch`, behind the branch's last norm, or `final`, behind
+        the block's last activation.
       zero_init: start the last norm's scale at zero.
     """
 
@@ -105,6 +107,7 @@ class ResidualBlock(nn.Module):
     temporal_place: str = "input"
     temporal_shortcut: bool = False
     attention: Callable | None = None
+    attention_place: str = "branch"
     zero_init: bool = False
 
     @nn.compact
@@ -121,7 +124,7 @@ class ResidualBlock(nn.Module):
                 x, strides = _pool(x, strides), (1, 1, 1)
             x = self.conv(y.shape[-1], (1, 1, 1), strides, name="conv_proj")(x)
             x = self.norm(name="norm_proj")(x)
-        return self.act(y + x)
+        return self._attention("final", self.act(y + x))
 
     def _branch(self, y, strides: Triple):
         pools = self.downsample.pools_conv
@@ -142,13 +145,19 @@ class ResidualBlock(nn.Module):
             y = self.act(y) if i < last else y
             y = self._temporal(f"conv{i}", y)
             y = _pool(y, strides) if row.strided and pools else y
-        return y if self.attention is None else self.attention(name="attention")(y)
+        return self._attention("branch", y)
 
     def _temporal(self, place: str, x):
         """`x` behind the temporal module, if this is the place where it stands."""
         if self.temporal is None or self.temporal_place != place:
             return x
         return self.temporal(name="temporal")(x)
+
+    def _attention(self, place: str, x):
+        """`x` behind the gate, if this is the place where it stands."""
+        if self.attention is None or self.attention_place != place:
+            return x
+        return self.attention(name="attention")(x)
 
 
 def _pool(x, strides: Triple):

@@ -88,7 +88,8 @@ class ResNet(nn.Module):
       conv_b: slot of `block_conv.CONV_B`: what the blocks' 3x3 convolutions are.
       downsample: a name of `blocks.DOWNSAMPLE`: what blocks with strides do.
       pool_stem: the stem has no stride over H and W and a further 3x3 max pool at stride 2.
-      attention: slot of `attention.ATTENTION`: the gate behind the last norm of every block.
+      attention: slot of `attention.ATTENTION`: the gate in every block, where its `place` says:
+        behind the last norm, or behind the last activation.
       nonlocal_blocks: per stage, the blocks (from 0) behind which a non-local block stands.
       nonlocal_mode: a name of `attention.NONLOCAL_MODES`.
       nonlocal_pool: a name of `attention.NONLOCAL_POOLS`.
@@ -264,8 +265,9 @@ class ResNet(nn.Module):
                 act=act,
                 downsample=blocks.DOWNSAMPLE[self.downsample],
                 temporal=module if i % self.shift_every == 0 else None,
-                temporal_place=getattr(module and module.func, "place", "input"),
+                temporal_place=_place(module, "input"),
                 temporal_shortcut=self.shift_shortcut,
+                attention_place=_place(modules["attention"], "branch"),
                 zero_init=self.zero_init,
                 name=name,
                 **modules,
@@ -284,6 +286,11 @@ class ResNet(nn.Module):
 def block_name(stage: int, i: int) -> str:
     """Name of a block and its leaves; `stage` and `i` from 0."""
     return f"stage{stage + 1}_block{i + 1}"
+
+
+def _place(module: functools.partial | None, default: str) -> str:
+    """Where in a block a row's class says that it stands."""
+    return getattr(module and module.func, "place", default)
 
 
 def _tuple(value: int | Sequence[int]) -> tuple[int, ...]:
