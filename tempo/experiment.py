@@ -10,12 +10,14 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-from tempo import checkpoint, files, models, recipe, sharding, stages
+from tempo import checkpoint, cycles, files, models, multigrid, recipe, sharding, stages
 from tempo import task as tasks
 from tempo.data import device_ops, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
 from tempo.errors import InputError
+from tempo.layers import norm
 from tempo.models import size, tracing
+from tempo.types import ClipShape
 from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
@@ -29,6 +31,7 @@ FREE_KEYS = (
     "loop/log_every_steps",
     "loop/checkpoint_every_steps",
     "loop/keep_checkpoints",
+    "loop/compile_cache",
 )
 
 
@@ -99,7 +102,7 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
         recipe=r,
         mesh=mesh,
         records=records,
-        model=models.create(records.num_classes, **r.model),
+        model=models.create(records.num_classes, **training_model(r)),
         task=tasks.create(records.label_kind, records.num_classes, records.label_groups, **r.loss),
     )
 
@@ -124,8 +127,47 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
     tracing.variable_shapes(2, r.model, _clip_shape(r))
+    _check_smallest(r)
     _check_mirroring(r, ops, r.data.name)
     return ops
+
+
+def training_model(r: recipe.Recipe) -> dict[str, Any]:
+    """Arguments of `models.create` for training: with multigrid norms have groups of clips.
+
+    Raises:
+      InputError: the config tells groups twice.
+    """
+    size = r.multigrid.norm_group_size
+    if not (r.multigrid.is_on and size):
+        return dict(r.model)
+    told = [key for key in ("norm_groups", "norm_group_size") if r.model.get(key, 0) > 1]
+    if told:
+        raise InputError(
+            f"model.{told[0]}={r.model[told[0]]} and multigrid.norm_group_size={size} both say "
+            f"which clips share statistics; leave out model.{told[0]}, or set the other to 0."
+        )
+    return {**r.model, "norm_group_size": size}
+
+
+def _check_smallest(r: recipe.Recipe) -> None:
+    """Raises `InputError` if the network does not take the smallest clips of multigrid training."""
+    if not r.multigrid.is_on:
+        return
+    training_model(r)
+    rows = cycles.grid(r.multigrid.cycle, r.clip.num_frames, r.input.size_px)
+    shapes = [shape for row in rows for shape in row.shapes]
+    frames, side = (min(shape[axis] for shape in shapes) for axis in (1, 2))
+    what = f"config.multigrid.cycle={r.multigrid.cycle!r}, clips of {frames} x {side} px"
+    try:
+        small = tracing.variable_shapes(2, r.model, (frames, side, side, 3))
+    except InputError as e:
+        raise InputError(f"{what}: {e}") from None
+    if small != tracing.variable_shapes(2, r.model, _clip_shape(r)):
+        raise InputError(
+            f"{what}: the network's weights depend on the size of its clips, so one network cannot "
+            "train on several; use another network, or cycle 'none'."
+        )
 
 
 def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
@@ -212,34 +254,80 @@ def compare_workdir(workdir: str, config: Mapping[str, Any]) -> None:
             )
 
 
-def num_steps(experiment: Experiment) -> tuple[int, int]:
-    """(steps per epoch, steps of the whole run); an epoch drops the videos that fill no batch.
+def plan(experiment: Experiment) -> multigrid.Plan:
+    """What every step of the run trains on; a plain epoch drops the videos that fill no batch.
 
     Raises:
       InputError: a batch that devices, norm groups or the number of videos do not allow.
     """
     r = experiment.recipe
-    accumulate = r.loop.accumulate_steps
-    sharding.check_batch_size("batch_size", r.batch_size, experiment.mesh, accumulate)
-    groups = r.model.get("norm_groups", 1)
-    if r.batch_size // accumulate % groups:
-        raise InputError(
-            f"model.norm_groups={groups} does not divide the {r.batch_size // accumulate} clips "
-            f"of a forward pass (batch_size={r.batch_size}, accumulate_steps={accumulate})."
-        )
-    per_video = r.input.clips_per_video
+    accumulate, per_video = r.loop.accumulate_steps, r.input.clips_per_video
+    videos = len(experiment.records.split(r.data.train_split))
+    if not r.multigrid.is_on:
+        sharding.check_batch_size("batch_size", r.batch_size, experiment.mesh, accumulate)
     if per_video < 1 or r.batch_size % per_video:
         raise InputError(
             f"input.clips_per_video={per_video} does not divide batch_size={r.batch_size}."
         )
-    videos = len(experiment.records.split(r.data.train_split))
+    made = plan_of(r, videos)
+    _check_batches(r, made, sharding.batch_unit(experiment.mesh))
     if videos < r.batch_size // per_video:
         raise InputError(
             f"batch_size={r.batch_size} is more than the {videos} videos of split "
             f"{r.data.train_split!r}; use at most {videos * per_video}."
         )
-    steps_per_epoch = pipeline.steps_per_epoch(videos, r.batch_size, per_video)
-    return steps_per_epoch, max(round(r.total_epochs * steps_per_epoch), 1)
+    return made
+
+
+def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
+    """The plan of a config's run on so many videos, whatever the devices.
+
+    Raises:
+      InputError: as `multigrid.plan`.
+    """
+    is_stepped = r.schedule.get("name") == "steps"
+    return multigrid.plan(
+        r.multigrid,
+        clip=r.clip,
+        size_px=r.input.size_px,
+        batch_size=r.batch_size,
+        num_videos=num_videos,
+        total_epochs=r.total_epochs,
+        clips_per_video=r.input.clips_per_video,
+        boundaries_epochs=r.schedule.get("boundaries_epochs", ()) if is_stepped else (),
+    )
+
+
+def _check_batches(r: recipe.Recipe, made: multigrid.Plan, num_devices: int) -> None:
+    """Raises `InputError` for a step whose clips devices, micro-batches or norms cannot share."""
+    accumulate, model = r.loop.accumulate_steps, training_model(r)
+    groups = model.get("norm_groups", 1), model.get("norm_group_size", 0)
+    section = "multigrid" if r.multigrid.is_on and groups[1] else "model"
+
+    def problem(batch_size: int) -> str:
+        if batch_size % (num_devices * accumulate):
+            devices = f"{num_devices} devices along the batch"
+            return f"{devices} x {accumulate} micro-batches do not divide {batch_size} clips"
+        try:
+            norm.num_groups(batch_size // accumulate, *groups)
+        except InputError as e:
+            return f"in a forward pass {section}.{str(e).split(';')[0]}"
+        return ""
+
+    shapes = made.programs()
+    multiples = [shape.batch_size // r.batch_size for shape in shapes]
+    for shape in shapes:
+        found = problem(shape.batch_size)
+        if found:
+            near = multigrid.nearest_batch_sizes(r.batch_size, multiples, lambda b: not problem(b))
+            raise InputError(
+                f"batch_size={r.batch_size} makes steps of {_told(shape)}, but {found}; the "
+                f"nearest that fits every step: {' and '.join(map(str, near)) or 'none'}."
+            )
+
+
+def _told(shape: ClipShape) -> str:
+    return f"{shape.batch_size} clips of {shape.num_frames} frames x {shape.size_px} px"
 
 
 def announce(experiment: Experiment) -> None:

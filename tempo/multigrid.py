@@ -131,6 +131,19 @@ class Plan:
     def _starts(self) -> list[int]:
         return [phase.first_step for phase in self.phases]
 
+    def summary(self) -> str:
+        """Steps, clips and shapes, in a line."""
+        sizes = [shape.batch_size for shape in self.programs()]
+        if self.is_plain:
+            per_epoch = self.clips_per_epoch // sizes[0]
+            return f"{self.num_steps} steps of {sizes[0]} clips, {per_epoch} an epoch"
+        saving = self.plain_steps / self.num_steps
+        return (
+            f"{self.num_steps} steps of {min(sizes)} to {max(sizes)} clips in {len(sizes)} shapes "
+            f"show {self.epochs(self.num_steps):.4g} epochs; a plain run has {self.plain_steps} "
+            f"steps, x{saving:.2f}"
+        )
+
     def phase(self, step: int) -> Phase:
         """Of a step, counted from 0; the last one for those after the run."""
         return self.phases[bisect.bisect_right(self._starts, step) - 1]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from tempo import trees
@@ -62,13 +63,14 @@ def create(
 
 def make_schedule(
     total_steps: int,
-    steps_per_epoch: int,
+    steps_per_epoch: int | Callable[[float], int],
     batch_size: int,
     *,
     name: str = "cosine",
     base_lr: float = 0.01,
     reference_batch: int = 0,
     warmup_epochs: float = 0.0,
+    warmup_steps: int = 0,
     warmup_factor: float = 0.0,
     boundaries_epochs: Sequence[float] = (),
     factor: float = 0.1,
@@ -78,7 +80,7 @@ def make_schedule(
 
     Args:
       total_steps: length of the run.
-      steps_per_epoch: turns epochs into steps.
+      steps_per_epoch: turns epochs into steps; a function does it where not all take as many.
       batch_size: global batch; used with `reference_batch`.
       name: `constant`, `steps` (times `factor` at each of `boundaries_epochs`) or `cosine` (half a
         period from the end of the warm-up to the end of the run, down to `final_factor`).
@@ -86,22 +88,39 @@ def make_schedule(
       reference_batch: linear scaling rule (arXiv 1706.02677): the rate is multiplied by
         `batch_size / reference_batch`; 0 switches the rule off.
       warmup_epochs: linear rise from `warmup_factor` times the rate to the rate.
+      warmup_steps: its length in steps, in place of `warmup_epochs`.
       warmup_factor: where the warm-up starts, as a fraction.
       boundaries_epochs: of `steps`.
       factor: of `steps`.
       final_factor: of `cosine`.
     """
     lr = base_lr * (batch_size / reference_batch if reference_batch else 1.0)
-    warmup_steps = round(warmup_epochs * steps_per_epoch)
+
+    def steps_in(epochs: float) -> int:
+        return (
+            steps_per_epoch(epochs)
+            if callable(steps_per_epoch)
+            else round(epochs * steps_per_epoch)
+        )
+
+    if warmup_steps < 0 or (warmup_steps and warmup_epochs):
+        raise InputError(
+            f"schedule.warmup_steps={warmup_steps} must be at least 0, and stands in place of "
+            f"warmup_epochs={warmup_epochs:g}; set one of them to 0."
+        )
+    told = f"warmup_steps={warmup_steps}"
+    if warmup_epochs:
+        warmup_steps = steps_in(warmup_epochs)
+        told = f"warmup_epochs={warmup_epochs} is {warmup_steps} steps"
     if warmup_steps >= total_steps and warmup_steps:
         raise InputError(
-            f"schedule.warmup_epochs={warmup_epochs} is {warmup_steps} steps, but the run has only "
-            f"{total_steps}; shorten the warm-up or raise total_epochs."
+            f"schedule.{told}, but the run has only {total_steps}; shorten the warm-up or raise "
+            "total_epochs."
         )
     decay = lookup(_SCHEDULES, name, "schedule")(
         lr=lr,
         decay_steps=total_steps - warmup_steps,
-        boundaries=[round(e * steps_per_epoch) - warmup_steps for e in boundaries_epochs],
+        boundaries=[steps_in(e) - warmup_steps for e in boundaries_epochs],
         factor=factor,
         final_factor=final_factor,
     )
@@ -109,6 +128,24 @@ def make_schedule(
         return decay
     warmup = optax.linear_schedule(lr * warmup_factor, lr, warmup_steps)
     return optax.join_schedules([warmup, decay], [warmup_steps])
+
+
+def multiplied(schedule: Schedule, factors: Sequence[tuple[int, float]]) -> Schedule:
+    """The schedule, warm-up and all, times the factor of the last row that has begun.
+
+    Args:
+      schedule: of `make_schedule`.
+      factors: (first step, factor) rows in their order, the first from step 0.
+    """
+    if all(factor == 1 for _, factor in factors):
+        return schedule
+    starts, values = (np.array(column) for column in zip(*factors, strict=True))
+
+    def product(step):
+        row = jnp.searchsorted(jnp.asarray(starts), step, side="right") - 1
+        return schedule(step) * jnp.asarray(values, jnp.float32)[row]
+
+    return product
 
 
 def check(settings: Mapping[str, Any]) -> None:

@@ -27,13 +27,12 @@ class Progress:
     device was busy through costs nothing and does not count.
     """
 
-    def __init__(self, start_step: int, total_steps: int, batch_size: int, *, visible: bool):
+    def __init__(self, start_step: int, total_steps: int, *, visible: bool):
         """Starts the clock.
 
         Args:
           start_step: finished steps.
           total_steps: of the whole run.
-          batch_size: clips per step, over all devices.
           visible: whether to draw.
         """
         self._bar = tqdm.tqdm(
@@ -44,7 +43,6 @@ class Progress:
             disable=not visible,
             mininterval=0.5,
         )
-        self._batch_size = batch_size
         self._in_flight: list[Array] = []
         self._is_first = True
         self._reset()
@@ -70,8 +68,13 @@ class Progress:
         yield
         self._start += time.perf_counter() - start
 
-    def step(self, loss: Array) -> None:
-        """Counts one step; waits for the last but one so that the host runs at most two ahead."""
+    def step(self, loss: Array, num_clips: int) -> None:
+        """Counts one step; waits for the last but one so that the host runs at most two ahead.
+
+        Args:
+          loss: of the step.
+          num_clips: it trained on, over all devices.
+        """
         self._in_flight.append(loss)
         if len(self._in_flight) > 2:
             jax.block_until_ready(self._in_flight.pop(0))
@@ -81,13 +84,13 @@ class Progress:
             jax.block_until_ready(loss)
             self._reset()
         else:
-            self._steps += 1
+            self._clips += num_clips
 
     def rates(self) -> dict[str, float]:
         """`clips_per_s` and `input_bound` (0 to 1) since the last call."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         rates = {
-            "clips_per_s": self._steps * self._batch_size / seconds,
+            "clips_per_s": self._clips / seconds,
             "input_bound": min(self._waited / seconds, 1.0),
         }
         self._reset()
@@ -102,5 +105,5 @@ class Progress:
 
     def _reset(self) -> None:
         self._start = time.perf_counter()
-        self._steps = 0
+        self._clips = 0
         self._waited = 0.0

@@ -14,6 +14,7 @@ sees a ConfigDict. Defaults live in the signatures that the sections feed:
 | `optim`    | `tempo.optim.create`                      |
 | `schedule` | `tempo.optim.make_schedule`               |
 | `loop`     | `LoopSettings`                            |
+| `multigrid`| `tempo.multigrid.Settings`                |
 | `mesh`     | `tempo.sharding.make_mesh`                |
 | `eval`     | one `EvalSettings` per evaluator, by name |
 
@@ -27,7 +28,7 @@ from typing import Any
 
 import ml_collections
 
-from tempo import models, optim, protocols, sharding, task
+from tempo import models, multigrid, optim, protocols, sharding, task
 from tempo.errors import InputError, check_keys, lookup, nearest
 from tempo.evaluators import KINDS, evaluator
 from tempo.types import ClipSpec, ViewSpec
@@ -93,6 +94,9 @@ class LoopSettings:
       log_every_steps: interval of `metrics.jsonl` and of the check for a loss that is not finite.
       checkpoint_every_steps: interval of checkpoints; evaluations during training save too.
       keep_checkpoints: how many of the newest to keep, besides the best one.
+      compile_cache: folder of compiled programs, for later runs and for the rest of this one; ""
+        keeps none. `auto` is `<workdir>/compile_cache` with multigrid, which has many of them, and
+        none without; or the folder that JAX_COMPILATION_CACHE_DIR names.
       stop_at: 0 to 1; the run ends, and counts as finished, at the first evaluation during training
         whose metric (that of the best checkpoint) reaches it. 0 goes on to the last epoch.
     """
@@ -102,6 +106,7 @@ class LoopSettings:
     log_every_steps: int = 20
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
+    compile_cache: str = "auto"
     stop_at: float = 0.0
 
     def __post_init__(self):
@@ -166,6 +171,7 @@ class Recipe:
       optim: keywords of `tempo.optim.create`.
       schedule: keywords of `tempo.optim.make_schedule`.
       loop: the section.
+      multigrid: the section.
       mesh: keywords of `tempo.sharding.make_mesh`.
       sharding_rules: of `tempo.sharding.infer_shardings`.
     """
@@ -186,6 +192,7 @@ class Recipe:
     optim: Mapping[str, Any]
     schedule: Mapping[str, Any]
     loop: LoopSettings
+    multigrid: multigrid.Settings
     mesh: Mapping[str, Any]
     sharding_rules: tuple[tuple[str, tuple[str | None, ...]], ...]
 
@@ -209,6 +216,7 @@ SECTIONS: dict[str, Callable[..., Any]] = {
     "optim": optim.create,
     "schedule": optim.make_schedule,
     "loop": LoopSettings,
+    "multigrid": multigrid.Settings,
     "mesh": sharding.make_mesh,
     "eval": EvalSettings,
 }
@@ -241,7 +249,7 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
         raise InputError(f"total_epochs must be positive; got {scalars['total_epochs']}.")
     sharding.check_rules(scalars["sharding_rules"])
     evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
-    for name in ("data", "clip", "input", "loop"):
+    for name in ("data", "clip", "input", "loop", "multigrid"):
         check_keys(f"config.{name}", sections[name], SECTIONS[name])
         try:
             sections[name] = SECTIONS[name](**sections[name])

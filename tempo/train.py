@@ -8,13 +8,24 @@ import jax
 import ml_collections
 import optax
 
-from tempo import checkpoint, evaluate, experiment, init_from, optim, pretrained, recipe, sharding
+from tempo import (
+    checkpoint,
+    evaluate,
+    experiment,
+    init_from,
+    optim,
+    pretrained,
+    programs,
+    recipe,
+    sharding,
+)
 from tempo import state as states
 from tempo.checkpoint import Checkpoints
 from tempo.data import device_ops, pipeline, profile
 from tempo.errors import InputError, NonFiniteError
 from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
+from tempo.multigrid import Plan
 from tempo.progress import Progress, say
 from tempo.state import TrainState
 from tempo.step import Step, make_step
@@ -76,12 +87,11 @@ def run(
     recipe.check_stop(made)
     # Weights that do not fit are found before the data are made; a run that goes on needs none.
     weights = None if checkpoint.exists(workdir) else init_from.begin(made, weights_from)
-    exp, evaluators, schedule = _prepare(config, workdir)
+    exp, plan, evaluators, schedule = _prepare(config, workdir)
     r = exp.recipe
-    steps_per_epoch, total_steps = experiment.num_steps(exp)
     tx = optim.create(schedule, **r.optim)
     experiment.announce(exp)
-    say(f"schedule  {total_steps} steps of {r.batch_size} clips, {steps_per_epoch} an epoch")
+    say(f"schedule  {plan.summary()}")
     experiment.claim_workdir(workdir, exp.config)
 
     # The state is born sharded: its shapes are traced, then filled on the devices.
@@ -95,11 +105,14 @@ def run(
     abstract = sharding.as_abstract(shapes, shardings)
     step_fn = _jitted_step(exp, tx, schedule, shardings)
 
-    with Checkpoints(
-        workdir,
-        keep_latest=r.loop.keep_checkpoints,
-        best_metric=evaluate.best_metric(evaluators),
-    ) as checkpoints:
+    with (
+        programs.cached_in(r.loop.compile_cache, workdir, is_wanted=r.multigrid.is_on),
+        Checkpoints(
+            workdir,
+            keep_latest=r.loop.keep_checkpoints,
+            best_metric=evaluate.best_metric(evaluators),
+        ) as checkpoints,
+    ):
         # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
         ended, rows = Ended([], None), {}
         if checkpoints.latest_step is not None:
@@ -107,14 +120,16 @@ def run(
             check_same_data(info, r.data.dir, exp.records.manifest_sha256)
             ended = Ended([], info.get("end"))
             state = checkpoints.restore(abstract)
-            say(f"resumed at step {int(state.step)} of {total_steps}")
+            say(f"resumed at step {int(state.step)} of {plan.num_steps}")
         else:
             loaded = _load(weights, exp, abstract) if weights else {}
             state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
             del loaded
         try:
             if ended.end is None:
-                state, rows, ended = _loop(exp, step_fn, state, evaluators, checkpoints, workdir)
+                state, rows, ended = _loop(
+                    exp, plan, step_fn, state, evaluators, checkpoints, workdir
+                )
         except NonFiniteError as e:
             checkpoints.delete(e.bad_step)
             raise
@@ -137,7 +152,7 @@ def check(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -
     Raises:
       InputError: as `run`.
     """
-    exp, _, _ = _prepare(config, workdir)
+    exp, *_ = _prepare(config, workdir)
     experiment.compare_workdir(workdir, exp.config)
     if checkpoint.exists(workdir):
         info = checkpoint.load_info(checkpoint.find(workdir))
@@ -147,16 +162,17 @@ def check(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -
 
 def _prepare(
     config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str
-) -> tuple[Experiment, list[evaluate.Evaluator], optim.Schedule]:
+) -> tuple[Experiment, Plan, list[evaluate.Evaluator], optim.Schedule]:
     """All of a run that is checked as it is made."""
     exp = experiment.create(config)
     r = exp.recipe
-    steps_per_epoch, total_steps = experiment.num_steps(exp)
+    plan = experiment.plan(exp)
     evaluators = evaluate.create_evaluators(exp, workdir)
-    schedule = optim.make_schedule(total_steps, steps_per_epoch, r.batch_size, **r.schedule)
+    schedule = optim.make_schedule(plan.num_steps, plan.steps_in, r.batch_size, **r.schedule)
+    schedule = optim.multiplied(schedule, plan.lr_factors)
     # Opened without the workers that would begin to read.
-    _batches(exp, 0, total_steps, num_workers=min(r.data.num_workers, 0)).close()
-    return exp, evaluators, schedule
+    _batches(exp, plan, num_workers=min(r.data.num_workers, 0)).close()
+    return exp, plan, evaluators, schedule
 
 
 def _jitted_step(
@@ -229,6 +245,7 @@ def check_same_data(info: Mapping[str, Any], data_dir: str, manifest_sha256: str
 
 def _loop(
     exp: Experiment,
+    plan: Plan,
     step_fn: Step,
     state: TrainState,
     evaluators: list[evaluate.Evaluator],
@@ -239,9 +256,9 @@ def _loop(
 
     Rows of results are left to the caller.
     """
-    r = exp.recipe
-    steps_per_epoch, total_steps = experiment.num_steps(exp)
+    r, total_steps = exp.recipe, plan.num_steps
     start = int(state.step)
+    step_fn = programs.ahead(step_fn, plan.programs(start), exp.extra_frames)
     # Of a run from before ends were stored, whose last step is done.
     end = {"step": start, "total_steps": total_steps} if start == total_steps else None
     stopping = False
@@ -253,24 +270,24 @@ def _loop(
     with (
         StopSignal() as stop,
         MetricWriter(workdir, start_step=start, enabled=lead) as writer,
-        Progress(start, total_steps, r.batch_size, visible=lead) as progress,
-        _batches(exp, start, total_steps) as batches,
+        Progress(start, total_steps, visible=lead) as progress,
+        _batches(exp, plan, start) as batches,
     ):
         for step in range(start + 1, total_steps + 1):
             with progress.waiting_for_input():
                 batch = next(batches)
             state, metrics = step_fn(state, sharding.to_global(batch, batch_sharding))
             watch.add(step, metrics, batch["id"])
-            progress.step(metrics["loss"])
+            progress.step(metrics["loss"], plan.at(step - 1).batch_size)
 
             last = step == total_steps
             if last or step % r.loop.log_every_steps == 0:
                 watch.check()
                 scalars = {**jax.device_get(metrics), **progress.rates()}
-                writer.write_scalars(step, {**scalars, "epoch": step / steps_per_epoch})
+                writer.write_scalars(step, {**scalars, "epoch": plan.epochs(step)})
                 progress.show(scalars)
 
-            due = [e for e in evaluators if e.is_due(step, steps_per_epoch, total_steps)]
+            due = [e for e in evaluators if e.is_due(step, plan)]
             stopping = stop.requested(step)
             if due or last or stopping or step % r.loop.checkpoint_every_steps == 0:
                 watch.check()
@@ -313,11 +330,13 @@ def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> st
       InputError: a config or dataset that cannot be used.
     """
     exp = experiment.create(config)
-    experiment.num_steps(exp)
+    plan = experiment.plan(exp)
     r = exp.recipe
 
     def open_batches(num_threads: int) -> pipeline.Batches:
-        return _batches(exp, 0, None, num_workers=num_threads, worker_kind="thread")
+        # Clips of the base shape, without end.
+        own = {"shape_at": None, "num_steps": None, "worker_kind": "thread"}
+        return _batches(exp, plan, num_workers=num_threads, **own)
 
     return profile.report(
         profile.measure(open_batches, seconds=seconds),
@@ -328,9 +347,7 @@ def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> st
     )
 
 
-def _batches(
-    exp: Experiment, start: int, total_steps: int | None, **changed: Any
-) -> pipeline.Batches:
+def _batches(exp: Experiment, plan: Plan, start: int = 0, **changed: Any) -> pipeline.Batches:
     """Training batches of this process; `changed` are arguments of `pipeline.train_batches`."""
     r = exp.recipe
     process_index, process_count = sharding.process_slot(exp.mesh)
@@ -341,9 +358,10 @@ def _batches(
         "host_ops": r.input.host_ops,
         "extra_frames": exp.extra_frames,
         "clips_per_video": r.input.clips_per_video,
+        "shape_at": None if plan.is_plain else plan.at,
         "seed": r.seed,
         "start_step": start,
-        "num_steps": total_steps,
+        "num_steps": plan.num_steps,
         "num_workers": r.data.num_workers,
         "worker_kind": r.data.worker_kind,
         "process_index": process_index,

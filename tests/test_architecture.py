@@ -34,15 +34,18 @@ ALLOWED = {
     "progress": {"types"},
     "watchdog": {"errors", "types"},
     "analysis": {"errors", "files"},
-    "evaluators": {"errors", "types", "files", "analysis", "data", "sharding", "task"},
+    "evaluators": {
+        "errors", "types", "files", "analysis", "data", "multigrid", "sharding", "task",
+    },
     "recipe": {
-        "errors", "types", "evaluators", "models", "optim", "protocols", "sharding", "task",
+        "errors", "types", "evaluators", "models", "multigrid", "optim", "protocols", "sharding",
+        "task",
     },
     "stages": {"errors"},
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "experiment": {
-        "version", "errors", "files", "models", "data", "checkpoint", "recipe", "sharding",
-        "stages", "task",
+        "version", "errors", "types", "files", "layers", "models", "cycles", "multigrid", "data",
+        "checkpoint", "recipe", "sharding", "stages", "task",
     },
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
@@ -60,10 +63,11 @@ ALLOWED = {
         "progress", "recipe", "sharding", "state",
     },
     "step": {"types", "optim", "state", "task"},
+    "programs": {"errors", "types", "progress", "state", "step"},
     "train": {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "init_from",
-        "metric_writer", "optim", "pretrained", "progress", "recipe", "sharding", "state", "step",
-        "watchdog",
+        "metric_writer", "multigrid", "optim", "pretrained", "programs", "progress", "recipe",
+        "sharding", "state", "step", "watchdog",
     },
     "staged": {
         "errors", "files", "trees", "checkpoint", "experiment", "init_from", "progress", "recipe",

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tempo import evaluate, files, models
+from tempo import evaluate, files, models, multigrid
 from tempo.errors import InputError
 from tempo.evaluators.evaluator import Evaluator
 from tempo.evaluators.multi_view import MultiView
 from tempo.evaluators.tempo_robustness import TempoRobustness
+from tempo.types import ClipSpec
 
 ROW = {"num_videos": 11, "protocol": "as it is"}
 
@@ -23,6 +24,12 @@ def evaluator(name, kind, every_epochs, label_kind="single"):
         view=types.SimpleNamespace(stride=0),
     )
     return Evaluator(name, kind, scorer, every_epochs=every_epochs)
+
+
+def plan_of(settings, total_epochs):
+    clip = ClipSpec(num_frames=4)
+    sizes = {"size_px": 32, "batch_size": 3, "num_videos": 9}
+    return multigrid.plan(settings, clip=clip, total_epochs=total_epochs, **sizes)
 
 
 def test_a_checkpoint_of_another_activation_is_refused_by_its_key():
@@ -38,8 +45,17 @@ def test_a_checkpoint_of_another_activation_is_refused_by_its_key():
 
 def test_due_by_epochs_and_at_the_end():
     periodic = evaluator("x", MultiView(), 2.0)
-    assert [s for s in range(1, 15) if periodic.is_due(s, 3, 14)] == [6, 12, 14]
-    assert not evaluator("x", MultiView(), 0.0).is_due(14, 3, 14)
+    plan = plan_of(multigrid.Settings(), total_epochs=14 / 3)
+    assert [s for s in range(1, 15) if periodic.is_due(s, plan)] == [6, 12, 14]
+    assert not evaluator("x", MultiView(), 0.0).is_due(14, plan)
+
+
+def test_due_by_epochs_where_they_have_ever_fewer_steps():
+    plan = plan_of(multigrid.Settings(cycle="short", epoch_factor=1.0), total_epochs=5.0)
+    # 9 clips an epoch, 12 + 6 + 3 in three steps.
+    shown = [12, 18, 21, 33, 39, 42, 45][: plan.num_steps]
+    due = [s for s in range(1, plan.num_steps) if evaluator("x", MultiView(), 2.0).is_due(s, plan)]
+    assert due == [s + 1 for s, clips in enumerate(shown) if clips in (18, 39)]
 
 
 def test_the_best_checkpoint_is_that_of_a_multi_view_evaluator():

@@ -353,7 +353,7 @@ def refused(*flags, **kwargs):
             "Unknown source.*'res9'",
         ),
         (["--config.model.neck.name=tpn", "--config.model.neck.alphas=(3,4)"], "alpha.*3.*4"),
-        (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the 8 clips"),
+        (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the batch of 8"),
         (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be at least 1; got 0"),
         (["--config.schedule.name=cosin"], "Did you mean 'cosine'"),
         (["--config.init_from=nowhere"], "config.init_from: no folder 'nowhere'"),

@@ -36,12 +36,12 @@ def clock(monkeypatch):
 def run(clock, *, read_s, step_s, steps=10, first_s=30.0):
     """Rates of a loop whose batches take `read_s` to come and whose steps take `step_s`."""
     device_free = 0.0
-    with progress.Progress(0, steps, 8, visible=False) as bar:
+    with progress.Progress(0, steps, visible=False) as bar:
         for step in range(steps):
             with bar.waiting_for_input():
                 clock.now += read_s
             device_free = max(device_free, clock.now) + (first_s if step == 0 else step_s)
-            bar.step(Value(clock, device_free))
+            bar.step(Value(clock, device_free), 8)
         return bar.rates()
 
 
@@ -54,10 +54,10 @@ def test_slow_input_is_told_from_slow_steps(clock):
 
 
 def test_rates_leave_out_the_compilation_and_evaluations(clock):
-    with progress.Progress(0, 10, 8, visible=False) as bar:
-        bar.step(Value(clock, 100.0))
+    with progress.Progress(0, 10, visible=False) as bar:
+        bar.step(Value(clock, 100.0), 8)
         clock.now += 2.0
-        bar.step(Value(clock, 0.0))
+        bar.step(Value(clock, 0.0), 8)
         with bar.paused():
             clock.now += 50.0
         assert bar.rates()["clips_per_s"] == pytest.approx(8 / 2.0)

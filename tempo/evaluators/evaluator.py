@@ -10,6 +10,7 @@ from tempo import sharding
 from tempo.analysis import scores
 from tempo.errors import NonFiniteError
 from tempo.evaluators.streaming import Scorer
+from tempo.multigrid import Plan
 from tempo.types import ClipSpec, ViewSpec
 
 VIEW_KEYS = ("views", *(field.name for field in dataclasses.fields(ViewSpec)))
@@ -128,10 +129,11 @@ class Evaluator:
         """Whether it runs during training."""
         return self._every_epochs > 0
 
-    def is_due(self, step: int, steps_per_epoch: int, total_steps: int) -> bool:
-        """Whether to run after `step` during training."""
-        interval = max(round(self._every_epochs * steps_per_epoch), 1)
-        return self.is_periodic and (step % interval == 0 or step == total_steps)
+    def is_due(self, step: int, plan: Plan) -> bool:
+        """Whether to run after `step` steps of training: by epochs shown, however long they are."""
+        if not self.is_periodic:
+            return False
+        return step == plan.num_steps or plan.passes(step, self._every_epochs)
 
     @property
     def protocol(self) -> str:

@@ -24,6 +24,8 @@ class BatchNorm(nn.Module):
       momentum: weight of the old running statistics in each update (PyTorch's is 1 minus this).
       epsilon: added to the variance.
       norm_groups: G, parts of the batch with statistics of their own; must divide the batch.
+      group_size: clips of each part, in place of their number: batches that change their size
+        (multigrid) keep statistics of as many clips. A batch of fewer is one part; 0 is off.
       scale_init: initialiser of `scale`; zeros make a residual branch start as the identity.
       dtype: of the output; None keeps the input's.
     """
@@ -32,6 +34,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     norm_groups: int = 1
+    group_size: int = 0
     scale_init: Any = nn.initializers.ones
     dtype: Any = None
 
@@ -46,12 +49,9 @@ class BatchNorm(nn.Module):
         dtype = self.dtype or x.dtype
         if self.use_running_average:
             return _normalise(x, mean.value, var.value, scale, bias, self.epsilon).astype(dtype)
-        groups = 1 if self.is_initializing() else self.norm_groups
-        if x.shape[0] % groups:
-            raise InputError(
-                f"norm_groups={groups} does not divide the batch of {x.shape[0]} clips; "
-                "use a divisor of the batch size."
-            )
+        groups = 1
+        if not self.is_initializing():
+            groups = num_groups(x.shape[0], self.norm_groups, self.group_size)
         # [G, B/G, ..., C]: a contiguous split, so a batch sharded over G devices is not moved.
         parts = x.reshape((groups, x.shape[0] // groups, *x.shape[1:]))
         axes = tuple(range(1, parts.ndim - 1))
@@ -69,6 +69,31 @@ class BatchNorm(nn.Module):
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
         y = _normalise(parts, batch_mean, batch_var, scale, bias, self.epsilon)
         return y.reshape(x.shape).astype(dtype)
+
+
+def num_groups(batch_size: int, norm_groups: int = 1, group_size: int = 0) -> int:
+    """Parts of a batch that have statistics of their own.
+
+    Args:
+      batch_size: clips of a forward pass.
+      norm_groups: as of `BatchNorm`.
+      group_size: as of `BatchNorm`.
+
+    Raises:
+      InputError: parts that would not be equal, or that are told by number and by size.
+    """
+    if group_size and norm_groups != 1:
+        raise InputError(
+            f"norm_groups={norm_groups} and norm_group_size={group_size} both divide the batch; "
+            "leave one out."
+        )
+    told = f"norm_group_size={group_size}" if group_size else f"norm_groups={norm_groups}"
+    if batch_size % (min(group_size, batch_size) or norm_groups):
+        raise InputError(
+            f"{told} does not divide the batch of {batch_size} clips; use a divisor of the batch "
+            "size."
+        )
+    return max(batch_size // group_size, 1) if group_size else norm_groups
 
 
 def _normalise(x, mean, var, scale, bias, epsilon):

@@ -13,7 +13,7 @@ from tempo.models.recognizer import Recognizer
 _PARTS = ("backbone", "neck", "head")
 
 # Arguments of `create` that say how a network is computed, not which one it is.
-_HOW = ("dtype", "lowering", "norm_groups", "remat")
+_HOW = ("dtype", "lowering", "norm_groups", "norm_group_size", "remat")
 
 # Fields, and options of slots, that only count in training; and a head's two ways to one score.
 _TRAINING = (
