@@ -51,6 +51,8 @@ def read(model: Mapping[str, Any]) -> Asked:
         if variant is None:
             raise InputError("--model needs a name or backbone.variant; see tempo.list_models().")
         made = models.create(1, **model)
+        if not trunks_of(made.backbone):
+            raise InputError(f"{name or '--model'} is no ResNet, and the weights are of one.")
         preset = {**models.BACKBONES[variant][1], **preset}
         return Asked(
             what=name or "--model",

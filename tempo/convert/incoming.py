@@ -16,8 +16,10 @@ from tempo import files, models, protocols, trees
 from tempo.convert import asked as asked_model
 from tempo.convert import (
     comparison,
+    families,
     inflate,
     mmaction2,
+    mtnet_release,
     pyslowfast,
     pytorchvideo,
     recognise,
@@ -35,6 +37,7 @@ from tempo.types import ClipSpec, ViewSpec
 SOURCES: dict[str, Source] = {
     "torchvision": torchvision.SOURCE,
     "mmaction2": mmaction2.SOURCE,
+    "mtnet_release": mtnet_release.SOURCE,
     "pytorchvideo": pytorchvideo.SOURCE,
     "pyslowfast": pyslowfast.SOURCE,
     "tpn_release": tpn_release.SOURCE,
@@ -57,7 +60,7 @@ class Settings:
       mean, std: of the normalisation, per channel of values 0-255.
       clip: fields of `tempo.types.ClipSpec`.
       view: fields of `tempo.types.ViewSpec`.
-      size_px: side of training crops.
+      size_px: side of training crops; None is that of the network's source.
 
     Raises:
       InputError: a side below 1, a mean that is not finite, or a std that is not above 0.
@@ -67,10 +70,10 @@ class Settings:
     std: Sequence[float] | None = None
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    size_px: int = 224
+    size_px: int | None = None
 
     def __post_init__(self):
-        sides = {"size_px (--size)": self.size_px}
+        sides = {"size_px (--size)": 1 if self.size_px is None else self.size_px}
         sides["size_px of views (--crop-size)"] = self.view.get("size_px", 1)
         sides["short_side_px (--short-side)"] = self.view.get("short_side_px", 1)
         for name, side in sides.items():
@@ -141,13 +144,12 @@ def read(
     file = tensor_files.read(path, skip_unknown=skip_unknown)
     arrays = rules.without_prefix(file.tensors, "module.")
     layout = public.layout(list(arrays))
+    arrays = layout.unpack(arrays) if layout.unpack else arrays
     mapped = rules.to_leaves(arrays, layout.rows)
-    found = recognise.network(mapped, public, layout.fields)
+    found = _recognised(mapped, public, layout, asked)
+    target, ignored, initial = found, {}, {}
     if public.is_image:
         target, ignored, initial = _image_target(asked, found)
-    else:
-        found = asked_model.agreed(asked, found) if asked else found
-        target, ignored, initial = found, {}, {}
     if neck:
         if not target.neck:
             raise InputError(f"{', '.join(f'--{k}' for k in neck)}: the model has no neck.")
@@ -156,6 +158,11 @@ def read(
     kept = 0 if _CLASSIFIER in ignored else found.num_classes
     names, num_classes = _classes(classes, file.meta, kept, path)
     settings = settings or Settings()
+    settings = dataclasses.replace(
+        settings,
+        size_px=target.size_px if settings.size_px is None else settings.size_px,
+        view={**target.view, **settings.view},
+    )
     defaults = public.defaults_for(target.family, has_neck=bool(target.neck))
     further = {k: v for k, v in (asked or {}).items() if k not in ("name", "backbone", "neck")}
     config = {"model": target.model() | further}
@@ -212,6 +219,16 @@ def read_classes(path: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or not names:
         raise InputError(f"--classes {path} must be a JSON list of names, or one name per line.")
     return names
+
+
+def _recognised(
+    mapped: rules.Mapped, source: Source, layout: Layout, asked: Mapping[str, Any] | None
+):
+    """A `recognise.Network`, or a `families.Found`; what the user asks for is agreed to."""
+    if layout.family:
+        return families.network(mapped, source, layout.family, asked)
+    found = recognise.network(mapped, source, layout.fields)
+    return asked_model.agreed(asked, found) if asked and not source.is_image else found
 
 
 def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):

@@ -48,6 +48,7 @@ class Network:
       clip: fields of `tempo.types.ClipSpec` that it is trained with.
       guesses: what no array tells; `fields` win over them.
       defaults: fields of the backbone; all else wins over them.
+      size_px, view: of training crops, and over the source's views; see `source.Protocol`.
       assumed: in words, what no array tells.
     """
 
@@ -60,6 +61,8 @@ class Network:
     guesses: tuple[Guess, ...] = ()
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    size_px: int = 224
+    view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def trunks(self) -> dict[str, Trunk]:

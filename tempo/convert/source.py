@@ -23,12 +23,16 @@ class Layout:
       is_fast_first: the linear layer of a two-pathway network reads the fast pathway's channels
         before the slow one's (ours: after).
       fields: of the backbone, that its networks have where no `Guess` says else.
+      family: of its networks, if they are no ResNets; see `families`.
+      unpack: takes apart arrays that are several of ours, before the rows name them.
     """
 
     rows: Sequence[rules.Row]
     marker: str = ""
     is_fast_first: bool = False
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    family: "Family | None" = None
+    unpack: Callable[[rules.Arrays], rules.Arrays] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class Guess:
     """Fields of a backbone that no array tells, as some networks have them.
 
     Attributes:
-      when: of a `recognise.Network`, whether it is one of them.
+      when: of a `recognise.Network` (of a `Family`: of its fields), whether it is one of them.
       fields: of the backbone; those that arrays can tell (`facts.FACTS`) are of both pathways.
       about: those networks, with a verb.
       clip: fields of `tempo.types.ClipSpec` that they are trained with, if not the family's.
@@ -59,6 +63,48 @@ class Guess:
     fields: Mapping[str, Any]
     about: str
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What a preset of a `Family` is trained and tested on, over the source's `Defaults`.
+
+    Attributes:
+      clip: fields of `tempo.types.ClipSpec`.
+      size_px: side of training crops.
+      view: fields of `tempo.types.ViewSpec`.
+    """
+
+    clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    size_px: int = 224
+    view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of network that is no ResNet, and how its arrays tell what it is.
+
+    Attributes:
+      about: such a network, in words.
+      backbone: its class, of `tempo.models.BACKBONES`.
+      read: shapes by leaf name -> the fields of the backbone that they tell; raises `InputError`
+        of weights that are cut.
+      guesses: fields that they do not tell; `when` is asked of those that they do, the first guess
+        of a field does not win over later ones.
+      read_head: the same as `read` of the head's fields; None if its networks have the usual head.
+      of_source: fields in which its networks differ by source, not by preset: what the arrays tell
+        wins over a preset that the user names.
+      protocols: by preset, what its networks are fed with. Of presets that the arrays do not tell
+        apart the first one here is assumed.
+    """
+
+    about: str
+    backbone: type
+    read: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]]
+    guesses: Sequence[Guess] = ()
+    read_head: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]] | None = None
+    of_source: Sequence[str] = ()
+    protocols: Mapping[str, Protocol] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

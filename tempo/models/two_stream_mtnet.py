@@ -125,6 +125,10 @@ class TwoStreamMTNet(nn.Module):
             features[f"res{stage + 2}"], features[f"long_res{stage + 2}"] = streams
         return features
 
+    def pathways(self) -> dict[str, nn.Module]:
+        """The residual networks of `resnet.ResNet` in it: none; see `SlowFast.pathways`."""
+        return {}
+
     def _stem(self, x, norm) -> Streams:
         x = self.conv(self.width, (3, 7, 7), (1, 2, 2), name="stem_conv")(x)
         x = nn.relu(norm(name="stem_norm")(x))
