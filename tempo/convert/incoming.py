@@ -142,10 +142,7 @@ def read(
     lookup(inflate.INFLATIONS, inflation, "way to inflate (--inflate)")
     asked = {"name": model} if isinstance(model, str) else model
     file = tensor_files.read(path, skip_unknown=skip_unknown)
-    arrays = rules.without_prefix(file.tensors, "module.")
-    layout = public.layout(list(arrays))
-    arrays = layout.unpack(arrays) if layout.unpack else arrays
-    mapped = rules.to_leaves(arrays, layout.rows)
+    layout, mapped = _named(file.tensors, public)
     found = _recognised(mapped, public, layout, asked)
     target, ignored, initial = found, {}, {}
     if public.is_image:
@@ -157,12 +154,7 @@ def read(
         target = dataclasses.replace(target, neck={**target.neck, **neck}, assumed=unsaid)
     kept = 0 if _CLASSIFIER in ignored else found.num_classes
     names, num_classes = _classes(classes, file.meta, kept, path)
-    settings = settings or Settings()
-    settings = dataclasses.replace(
-        settings,
-        size_px=target.size_px if settings.size_px is None else settings.size_px,
-        view={**target.view, **settings.view},
-    )
+    settings = _over(target, settings or Settings())
     defaults = public.defaults_for(target.family, has_neck=bool(target.neck))
     further = {k: v for k, v in (asked or {}).items() if k not in ("name", "backbone", "neck")}
     config = {"model": target.model() | further}
@@ -221,6 +213,14 @@ def read_classes(path: str) -> list[str]:
     return names
 
 
+def _named(tensors: Mapping[str, np.ndarray], source: Source) -> tuple[Layout, rules.Mapped]:
+    """How the source names the arrays of a file, and the arrays under our names."""
+    arrays = rules.without_prefix(tensors, "module.")
+    layout = source.layout(list(arrays))
+    arrays = layout.unpack(arrays) if layout.unpack else arrays
+    return layout, rules.to_leaves(arrays, layout.rows)
+
+
 def _recognised(
     mapped: rules.Mapped, source: Source, layout: Layout, asked: Mapping[str, Any] | None
 ):
@@ -229,6 +229,12 @@ def _recognised(
         return families.network(mapped, source, layout.family, asked)
     found = recognise.network(mapped, source, layout.fields)
     return asked_model.agreed(asked, found) if asked and not source.is_image else found
+
+
+def _over(target: Any, settings: Settings) -> Settings:
+    """The settings, where they say nothing with those that the network is known to have."""
+    size_px = target.size_px if settings.size_px is None else settings.size_px
+    return dataclasses.replace(settings, size_px=size_px, view={**target.view, **settings.view})
 
 
 def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
