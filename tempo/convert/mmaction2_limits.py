@@ -116,6 +116,11 @@ def parts(backbone: nn.Module) -> dict[str, Part]:
 
 def check(model: nn.Module) -> None:
     """Raises `InputError` if mmaction2 has no such network, whatever its arrays."""
+    if not model.backbone.pathways():
+        raise InputError(
+            "Only ResNets are written for mmaction2; the model's backbone is of the kind "
+            f"{type(model.backbone).__name__}."
+        )
     for path, part in parts(model.backbone).items():
         for field, (has, words) in LIMITS.items():
             if not has(part):

@@ -1,12 +1,13 @@
 """Checkpoints of PySlowFast (github.com/facebookresearch/SlowFast) as PyTorch saves them.
 
-SlowFast, Slow, C2D and I3D, each with or without non-local blocks. Not those that Caffe2 saved.
+X3D, and SlowFast, Slow, C2D and I3D, each with or without non-local blocks. Not those that Caffe2
+saved.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from tempo.convert import rules
+from tempo.convert import rules, x3d
 from tempo.convert.source import Defaults, Guess, Layout, Source, is_16x8
 
 BLOCK: tuple[rules.Row, ...] = (
@@ -53,6 +54,25 @@ SLOWFAST = (
 
 ROWS = (*_path(0, "backbone/"), *HEAD)
 
+X3D = (
+    ("s1.pathway0_stem.conv_xy", "backbone/stem_conv", "conv"),
+    ("s1.pathway0_stem.conv", "backbone/stem_conv_t", "conv"),
+    ("s1.pathway0_stem.bn", "backbone/stem_norm", "norm"),
+    *rules.prefixed(
+        (
+            *BLOCK,
+            ("branch2.se.fc1", "se/fc1", "biased_conv"),
+            ("branch2.se.fc2", "se/fc2", "biased_conv"),
+        ),
+        "s{s}.pathway0_res{b}.",
+        "backbone/stage{s-1}_block{b+1}/",
+    ),
+    ("head.conv_5", "head/conv5", "conv"),
+    ("head.conv_5_bn", "head/norm5", "norm"),
+    ("head.lin_5", "head/fc1", "conv"),
+    *HEAD,
+)
+
 _VIEWS = "k400_10x3_linspace"
 
 
@@ -74,6 +94,7 @@ SOURCE = Source(
     about="PySlowFast",
     layouts=(
         Layout(rows=SLOWFAST, marker="s1.pathway1_stem."),
+        Layout(rows=X3D, marker="s1.pathway0_stem.conv_xy.", family=x3d.FAMILY),
         Layout(rows=ROWS, fields={"stem_stride_t": 1, "pool1_stride_t": 1, "pool2_stride_t": 1}),
     ),
     guesses=(

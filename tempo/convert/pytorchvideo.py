@@ -1,9 +1,9 @@
 """Checkpoints of PyTorchVideo's residual networks (github.com/facebookresearch/pytorchvideo).
 
-SlowFast, Slow, C2D, I3D, R(2+1)D and CSN, as its builders and its model zoo name them.
+SlowFast, Slow, C2D, I3D, R(2+1)D, CSN and X3D, as its builders and its model zoo name them.
 """
 
-from tempo.convert import rules
+from tempo.convert import rules, x3d
 from tempo.convert.source import Defaults, Guess, Layout, Source, is_16x8
 from tempo.layers import slots
 
@@ -28,8 +28,8 @@ BLOCK: tuple[rules.Row, ...] = (
 )
 
 
-def _stage(source: str, ours: str) -> tuple[rules.Row, ...]:
-    return rules.prefixed(BLOCK, f"{source}res_blocks.{{b}}.", f"{ours}_block{{b+1}}/")
+def _stage(source: str, ours: str, block: tuple[rules.Row, ...] = BLOCK) -> tuple[rules.Row, ...]:
+    return rules.prefixed(block, f"{source}res_blocks.{{b}}.", f"{ours}_block{{b+1}}/")
 
 
 def _paths(name: str, ours: str) -> tuple[rules.Row, ...]:
@@ -53,6 +53,27 @@ ROWS = (
     ("blocks.5.proj", "head/fc", "linear"),
 )
 
+X3D = (
+    # Named the wrong way round there: conv_t sees space, conv_xy time.
+    ("blocks.0.conv.conv_t", "backbone/stem_conv", "conv"),
+    ("blocks.0.conv.conv_xy", "backbone/stem_conv_t", "conv"),
+    ("blocks.0.norm", "backbone/stem_norm", "norm"),
+    *_stage(
+        "blocks.{s}.",
+        "backbone/stage{s}",
+        (
+            *BLOCK,
+            ("branch2.norm_b.0", "norm2", "norm"),
+            ("branch2.norm_b.1.block.0", "se/fc1", "biased_conv"),
+            ("branch2.norm_b.1.block.2", "se/fc2", "biased_conv"),
+        ),
+    ),
+    ("blocks.5.pool.pre_conv", "head/conv5", "conv"),
+    ("blocks.5.pool.pre_norm", "head/norm5", "norm"),
+    ("blocks.5.pool.post_conv", "head/fc1", "conv"),
+    ("blocks.5.proj", "head/fc", "linear"),
+)
+
 # A pool along time behind the first stage takes a number, and the later stages have the next ones.
 POOLED = (
     *rules.prefixed(STEM, "blocks.0.", "backbone/"),
@@ -70,6 +91,7 @@ SOURCE = Source(
     about="PyTorchVideo",
     layouts=(
         Layout(rows=SLOWFAST, marker="blocks.0.multipathway_blocks.0."),
+        Layout(rows=X3D, marker="blocks.5.pool.", family=x3d.FAMILY),
         Layout(rows=POOLED, marker="blocks.6.proj.", fields={**_PLAIN, "pool2_stride_t": 2}),
         Layout(rows=ROWS, fields=_PLAIN),
     ),

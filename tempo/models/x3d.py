@@ -113,6 +113,10 @@ class X3D(nn.Module):
                 )
         super().__post_init__()
 
+    def pathways(self) -> dict[str, nn.Module]:
+        """The residual networks of `resnet.ResNet` in it: none; see `SlowFast.pathways`."""
+        return {}
+
     @nn.compact
     def __call__(self, x, *, train: bool):
         """`[B,T,H,W,C]` -> `{"res2", ..., "res5"}` of `[B,T,H/s,W/s,C']`, s = 4, 8, 16, 32.
