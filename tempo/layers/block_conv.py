@@ -15,7 +15,8 @@ them:
     scale_init    initialiser of the scale of the norms behind the place; None is the norm's own
 
 Parameters with a default are the options of a row, see `slots.make`. Sources: arXiv 1711.11248
-(2plus1d), 1908.03930 (acb3d, acb2d), 1904.02811 (depthwise, pointwise_depthwise).
+(2plus1d), 1908.03930 (acb3d, acb2d), 1904.02811 (depthwise, pointwise_depthwise), 2011.03949
+(mtconv).
 """
 
 import math
@@ -26,6 +27,8 @@ import numpy as np
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
+from tempo.layers import mtconv
+from tempo.layers.slots import Slot
 
 _SPACE, _TIME, _BOTH = (1, 3, 3), (3, 1, 1), (3, 3, 3)
 
@@ -159,6 +162,51 @@ def pointwise_depthwise(x, *, conv, norm, features, name_suffix, **place):
     return depthwise(x, conv=conv, norm=norm, features=features, name_suffix=name_suffix, **place)
 
 
+def multi_temporal(
+    x,
+    *,
+    conv,
+    norm,
+    act,
+    features,
+    kernel_size,
+    strides,
+    name_suffix,
+    scale_init,
+    ratio: float = 0.875,
+    input: str = "split",
+    lateral_from: str = "post",
+    share_norm: bool = False,
+    pool: str = "soft",
+    frames: Slot = "triplet",
+    share_indices: bool = False,
+):
+    """A multi-temporal convolution of 3x3x3, mtconv{number} (2011.03949, section III).
+
+    Both of its branches end in the activation, so that of the block behind it should be one that
+    changes nothing when it is applied again, as `relu` is.
+
+    Options: those fields of `mtconv.MTConv`.
+    """
+    return mtconv.MTConv(
+        conv=conv,
+        norm=norm,
+        act=act,
+        features=features,
+        kernel_size=_BOTH,
+        strides=strides,
+        ratio=ratio,
+        input=input,
+        lateral_from=lateral_from,
+        share_norm=share_norm,
+        pool=pool,
+        frames=frames,
+        share_indices=share_indices,
+        scale_init=scale_init,
+        name=f"mtconv{name_suffix}",
+    )(x)
+
+
 CONV_B = {
     "plain": plain,
     "3x3x3": full,
@@ -167,6 +215,7 @@ CONV_B = {
     "acb2d": asymmetric_2d,
     "depthwise": depthwise,
     "pointwise_depthwise": pointwise_depthwise,
+    "mtconv": multi_temporal,
 }
 """What stands in the place of a block's 3x3 convolution, by name: the `conv_b` slot."""
 

@@ -18,13 +18,14 @@ from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
-from tempo.models import fusing, heads, resnet, slowfast, tpn, two_stream_mtnet, x3d
+from tempo.models import fusing, heads, multifiber, resnet, slowfast, tpn, two_stream_mtnet, x3d
 from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (resnet.ResNet, row) for variant, row in resnet.VARIANTS.items()},
     **{variant: (slowfast.SlowFast, row) for variant, row in slowfast.VARIANTS.items()},
+    **{variant: (multifiber.MultiFiber, row) for variant, row in multifiber.VARIANTS.items()},
     **{variant: (x3d.X3D, row) for variant, row in x3d.VARIANTS.items()},
     **{
         variant: (two_stream_mtnet.TwoStreamMTNet, row)

@@ -52,6 +52,19 @@ _IP_CSN = {**_HALVES_TIME, "conv_b": "pointwise_depthwise"}
 _IR_CSN = {**_HALVES_TIME, "conv_b": "depthwise"}
 # arXiv 1711.09577, with a stem of 3 frames.
 _R3D = {**_HALVES_TIME, "conv_b": "3x3x3", "pool1_kernel_t": 3, "pool1_stride_t": 2}
+# The comparisons of arXiv 2011.03949, table 2: blocks give as many channels as their 3x3x3
+# convolution does. Its slow-only and SlowFast networks are slowonly_r50 and slowfast_r50_4x16.
+_R3D_X1 = {**_R3D, "expansion": 1}
+_R2PLUS1D_X1 = {
+    **_R2PLUS1D,
+    "expansion": 1,
+    "pool1_kernel_t": 3,
+    "pool1_stride_t": 2,
+}
+_MTCONV = {"conv_b": "mtconv", "attention": "sr"}
+# arXiv 2006.08247, with the gate of consistency off as in all networks of the authors' release: of
+# a new network hardly any clip is consistent, and what does not multiply a clip does not train.
+_SRTG = {"attention": {"name": "srtg", "is_gated": False}}
 _X3D = {"head": {"name": "x3d"}}
 # The authors' released MTNet, which is not the paper's; it has no dropout.
 _RELEASED = {"head": {"dropout_prob": 0.0}}
@@ -105,7 +118,14 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "ir_csn_r101": {"backbone": {"variant": "c2d_r101", **_IR_CSN}},
     "ir_csn_r152": {"backbone": {"variant": "c2d_r152", **_IR_CSN}},
     "r3d_r50": {"backbone": {"variant": "c2d_r50", **_R3D}},
-    "r3d_r50_x1": {"backbone": {"variant": "c2d_r50", **_R3D, "expansion": 1}},
+    "r3d_r50_x1": {"backbone": {"variant": "c2d_r50", **_R3D_X1}},
+    "r2plus1d_r50_x1": {"backbone": {"variant": "c2d_r50", **_R2PLUS1D_X1}},
+    "mtnet_r50": {"backbone": {"variant": "c2d_r50", **_R3D_X1, **_MTCONV}},
+    "srtg_r3d_r50": {"backbone": {"variant": "c2d_r50", **_R3D_X1, **_SRTG}},
+    "srtg_r3d_r101": {"backbone": {"variant": "c2d_r101", **_R3D_X1, **_SRTG}},
+    "srtg_r2plus1d_r50": {"backbone": {"variant": "c2d_r50", **_R2PLUS1D_X1, **_SRTG}},
+    "srtg_r2plus1d_r101": {"backbone": {"variant": "c2d_r101", **_R2PLUS1D_X1, **_SRTG}},
+    "mfnet": {"backbone": {"variant": "mfnet"}},
     "x3d_xs": {"backbone": {"variant": "x3d_xs"}, **_X3D},
     "x3d_s": {"backbone": {"variant": "x3d_s"}, **_X3D},
     "x3d_m": {"backbone": {"variant": "x3d_m"}, **_X3D},
@@ -128,6 +148,10 @@ CLIPS: dict[str, tuple[int, int]] = {
     "slowfast_*_r1ch88": (64, 112),
     "slowfast_*_16x8*": (64, 224),
     "slowfast_*": (32, 224),
+    "*_x1": (16, 224),
+    "mtnet_r50": (16, 224),
+    "srtg_*": (16, 224),
+    "mfnet": (16, 224),
     "x3d_xs": (4, 160),
     "x3d_s": (13, 160),
     "x3d_m": (16, 224),

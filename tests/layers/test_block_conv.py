@@ -167,6 +167,19 @@ def test_branches_with_zero_scale_leave_a_plain_block_as_it_is(slot):
     assert scales["norm2"] == 1
 
 
+def test_a_multi_temporal_place_takes_options_and_ends_its_branches_in_the_activation():
+    slot = {"name": "mtconv", "ratio": 0.5, "pool": "avg", "frames": {"name": "triplet"}}
+    calls = []
+    x = jnp.zeros((1, 4, 6, 6, 8))
+    place = Place(slot, 16, (2, 2, 2), act=lambda x: calls.append(1) or x)
+    y, variables = jax.eval_shape(lambda x: place.init_with_output(jax.random.key(0), x), x)
+    assert y.shape == (1, 2, 3, 3, 16)
+    mtconv = variables["params"]["mtconv2"]
+    assert mtconv["local_conv"]["kernel"].shape == (3, 3, 3, 4, 8)
+    assert mtconv["lateral_conv"]["kernel"].shape == (1, 1, 1, 8, 8)
+    assert len(calls) == 2
+
+
 def test_refusals_are_one_line():
     x = x_of(1, 2, 3, 3, 4)
     for slot, message in [
@@ -174,6 +187,7 @@ def test_refusals_are_one_line():
         ({"name": "acb3d", "zero": True}, "'acb3d' has no option 'zero'. Did you mean 'zero_init'"),
         ({"name": "2plus1d", "width": "same"}, "width of conv_b '2plus1d' 'same'.*equal, matched"),
         ("3x1x3", "There are: plain, 3x3x3, 2plus1d, acb3d, acb2d, depthwise"),
+        ({"name": "mtconv", "ratio": 0.0}, "ratio=0.0 must be above 0 and at most 1"),
         ({"name": "plain", "features": 2}, "'plain' has no option 'features'. There are none"),
     ]:
         with pytest.raises(tempo.InputError, match=message):

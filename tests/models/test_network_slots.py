@@ -71,6 +71,8 @@ def slowfast_shapes():
         ({"conv_b": "pointwise_depthwise"}, {"conv2_pointwise/kernel": (1, 1, 1, 8, 8)}),
         ({"attention": {"name": "se", "ratio": 4}}, {"attention/fc1/kernel": (1, 1, 1, 32, 8)}),
         ({"attention": "cbam"}, {"attention/conv/kernel": (3, 7, 7, 2, 1)}),
+        ({"attention": "sr"}, {"attention/layer1/hn/kernel": (32, 32)}),
+        ({"attention": "srtg"}, {"attention/recursion/layer2/if/kernel": (32, 32)}),
     ],
     ids=str,
 )
@@ -257,7 +259,8 @@ def test_which_networks_see_one_frame_at_a_time(fields, expected):
         ({"temporal": 5}, "must be a name or a mapping with one; got 5."),
         ({"temporal": {"name": "tsm", "segments": 8}}, "Did you mean 'num_segments'?"),
         ({"downsample": "max"}, "pool_block, pool_pre, pool_shortcut, strided."),
-        ({"attention": "gate"}, "There are: none, se, cbam."),
+        ({"attention": "gate"}, "There are: none, se, cbam, sr, srtg."),
+        ({"attention": {"name": "sr", "cells": "gru"}}, "Did you mean 'cell'?"),
         ({"nonlocal_mode": "softmx"}, "Did you mean 'softmax'?"),
         ({"nonlocal_blocks": ((), (2,), (), ())}, "res3, whose"),
         ({"nonlocal_blocks": ((), (1,))}, "nonlocal_blocks needs one entry per stage, 4"),
