@@ -52,7 +52,9 @@ def make(
     for key, value in options.items():
         if key not in allowed:
             raise InputError(f"{what} {name!r} has no option {key!r}.{_near(key, allowed)}")
-        _check_option(f"{what} {name!r}: {key}", value, parameters[key].default)
+        is_slot = parameters[key].annotation == Slot  # of its own table, which checks it
+        if not (is_slot and isinstance(value, Mapping)):
+            _check_option(f"{what} {name!r}: {key}", value, parameters[key].default)
     if row is None:
         return None
     if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):

@@ -91,6 +91,8 @@ def backbone(values: Mapping[str, str]) -> dict[str, Any]:
         "cell": values["cell"],
         "sr_layers": int(values["layers"]),
         "use_se": values["se"] == "on",
+        # Pooling is that of the prolonged branches; the stem selects frames all the same.
+        "stem_frames": frames if selection else "triplet",
         "mtconv": {
             "pool": pool,
             "frames": frames,
