@@ -18,7 +18,17 @@ from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
-from tempo.models import fusing, heads, multifiber, resnet, slowfast, tpn, two_stream_mtnet, x3d
+from tempo.models import (
+    fusing,
+    heads,
+    mtnet,
+    multifiber,
+    resnet,
+    slowfast,
+    tpn,
+    two_stream_mtnet,
+    x3d,
+)
 from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
 
@@ -27,6 +37,7 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (slowfast.SlowFast, row) for variant, row in slowfast.VARIANTS.items()},
     **{variant: (multifiber.MultiFiber, row) for variant, row in multifiber.VARIANTS.items()},
     **{variant: (x3d.X3D, row) for variant, row in x3d.VARIANTS.items()},
+    **{variant: (mtnet.MTNet, row) for variant, row in mtnet.VARIANTS.items()},
     **{
         variant: (two_stream_mtnet.TwoStreamMTNet, row)
         for variant, row in two_stream_mtnet.VARIANTS.items()
@@ -48,6 +59,7 @@ def create(
     head: Mapping[str, Any] | None = None,
     norm: str = "batch",
     norm_groups: int = 1,
+    norm_group_size: int = 0,
     dtype: str = "float32",
     lowering: str = "auto",
     remat: bool = False,
@@ -62,6 +74,7 @@ def create(
       head: `name` (of `HEADS`, `pool` by default) and fields of its class.
       norm: a name of `NORMS`.
       norm_groups: parts of the batch with norm statistics of their own.
+      norm_group_size: clips of each part, in place of their number; 0 is off.
       dtype: of activations, `float32` or `bfloat16`; parameters, norm statistics, pooled features
         and logits are float32 always.
       lowering: how convolutions are computed, see `tempo.layers.conv.choose`.
@@ -81,7 +94,9 @@ def create(
 
     conv = functools.partial(Conv, dtype=dtype, lowering=lowering)
     norm_type = lookup(NORMS, norm, "norm")
-    norm = functools.partial(norm_type, norm_groups=norm_groups, dtype=dtype)
+    norm = functools.partial(
+        norm_type, norm_groups=norm_groups, group_size=norm_group_size, dtype=dtype
+    )
     given = {"conv": conv, "norm": norm, "num_classes": num_classes}
     return Recognizer(
         backbone=_backbone(backbone, conv, norm, dtype, remat),
@@ -138,9 +153,10 @@ def fuse(
     given = built.get("backbone") or {}
     changed = fusing.arguments({**preset.get("backbone", {}), **given})
     if not changed:
+        found = [repr(slots.name_of(network.conv_b)) for network in pathways.values()]
         raise InputError(
             "The model has nothing to fuse: backbone.conv_b is "
-            f"{slots.name_of(next(iter(pathways.values())).conv_b)!r}; it can be "
+            f"{found[0] if found else 'no field of it'}; it can be "
             f"{' or '.join(fusing.FUSED)}."
         )
     own = {c: variables[c]["backbone"] for c in ("params", "batch_stats")}

@@ -66,6 +66,8 @@ _MTCONV = {"conv_b": "mtconv", "attention": "sr"}
 # a new network hardly any clip is consistent, and what does not multiply a clip does not train.
 _SRTG = {"attention": {"name": "srtg", "is_gated": False}}
 _X3D = {"head": {"name": "x3d"}}
+# The text of arXiv 2011.03949 has two recurrent layers; its tables are of one.
+_MTNET_TEXT = {"sr_layers": 2}
 # The authors' released MTNet, which is not the paper's; it has no dropout.
 _RELEASED = {"head": {"dropout_prob": 0.0}}
 _TPN = {"name": "tpn"}
@@ -131,6 +133,12 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "x3d_m": {"backbone": {"variant": "x3d_m"}, **_X3D},
     "x3d_l": {"backbone": {"variant": "x3d_l"}, **_X3D},
     "x3d_xl": {"backbone": {"variant": "x3d_xl"}, **_X3D},
+    "mtnet_s": {"backbone": {"variant": "mtnet_s"}},
+    "mtnet_m": {"backbone": {"variant": "mtnet_m"}},
+    "mtnet_l": {"backbone": {"variant": "mtnet_l"}},
+    "mtnet_s_text": {"backbone": {"variant": "mtnet_s", **_MTNET_TEXT}},
+    "mtnet_m_text": {"backbone": {"variant": "mtnet_m", **_MTNET_TEXT}},
+    "mtnet_l_text": {"backbone": {"variant": "mtnet_l", **_MTNET_TEXT}},
     "mtnet_xs_released": {"backbone": {"variant": "mtnet_xs_released"}, **_RELEASED},
     "mtnet_s_released": {"backbone": {"variant": "mtnet_s_released"}, **_RELEASED},
     "mtnet_m_released": {"backbone": {"variant": "mtnet_m_released"}, **_RELEASED},
@@ -157,6 +165,8 @@ CLIPS: dict[str, tuple[int, int]] = {
     "x3d_m": (16, 224),
     "x3d_[lx]*": (16, 312),
     "mtnet_*_released": (16, 224),
+    "mtnet_s*": (16, 182),
+    "mtnet_[ml]*": (16, 224),
     "*": (8, 224),
 }
 """Clips to describe presets by, (frames, side in pixels): of the first pattern that fits."""

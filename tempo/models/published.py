@@ -14,6 +14,7 @@ NUM_CLASSES = 400
 _SLOWFAST = "arXiv 1812.03982, table 2"
 _CSN = "arXiv 1904.02811"
 _X3D = "arXiv 2004.04730, table 4"
+_MTNET = "arXiv 2011.03949, table 1"
 _PTV = "PyTorchVideo's model zoo"
 _MMACTION2 = "mmaction2 1.2's model zoo"
 
@@ -74,6 +75,10 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published(_MMACTION2, 32, 256, 110.34, 33.02),
     ),
     "tsm_r50": (Published(_MMACTION2, 8, 224, 32.88, 23.87),),
+    "mtnet_s": (Published(_MTNET, 16, 182, 5.8, 25.8),),
+    "mtnet_m": (Published(_MTNET, 16, 224, 8.8, 25.8),),
+    # No network of the others' kind has the large one's parameters, see `tempo.models.mtnet`.
+    "mtnet_l": (Published(_MTNET, 16, 224, 17.6, 50.1),),
     "tanet_r50": (Published(_MMACTION2, 8, 256, 43.07, 25.59),),
 }
 """By preset; of most clips the source tells the frames and that evaluation is at 256 px."""
