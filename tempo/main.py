@@ -57,6 +57,19 @@ _EXPLAIN = flags.DEFINE_boolean(
     "Draws which frames of a video the config's clips and views read, and exits.",
 )
 flags.DEFINE_alias("explain-sampling", "explain_sampling")
+_EXPLAIN_SCHEDULE = flags.DEFINE_boolean(
+    "explain_schedule",
+    False,
+    "Says which steps the config trains for, on clips of which shapes and at which learning rate, "
+    "and exits.",
+)
+flags.DEFINE_alias("explain-schedule", "explain_schedule")
+_NUM_VIDEOS = flags.DEFINE_integer(
+    "num_videos",
+    0,
+    "With --explain-schedule: training videos; 0 counts those in the records of the config.",
+    lower_bound=0,
+)
 _PROFILE = flags.DEFINE_boolean(
     "profile_input",
     False,
@@ -84,6 +97,8 @@ def main(argv: list[str]) -> int:
         return _describe(_DESCRIBE.value, _CLIP.value, _NUM_CLASSES.value)
     if _EXPLAIN.value:
         return _explain(_config(), _SECONDS.value, _FPS.value)
+    if _EXPLAIN_SCHEDULE.value:
+        return _explain_schedule(_config(), _NUM_VIDEOS.value)
     if _PROFILE.value:
         return _profile(_config())
     evaluating = _MODE.value == "eval"
@@ -222,6 +237,16 @@ def _explain(config: ml_collections.ConfigDict | None, seconds: float, fps: floa
 
     made = recipe.from_config(_last_stage(config))
     print(explain.explain(made, explain.imagine(made, seconds, fps)), end="")
+    return 0
+
+
+def _explain_schedule(config: ml_collections.ConfigDict | None, num_videos: int) -> int:
+    _need(config)
+    from tempo import explain_schedule, recipe
+
+    made = recipe.from_config(_last_stage(config))
+    found = explain_schedule.count_videos(made, num_videos)
+    print(explain_schedule.explain(made, *found), end="")
     return 0
 
 

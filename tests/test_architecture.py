@@ -47,6 +47,9 @@ ALLOWED = {
         "version", "errors", "types", "files", "layers", "models", "cycles", "multigrid", "data",
         "checkpoint", "recipe", "sharding", "stages", "task",
     },
+    "explain_schedule": {
+        "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
+    },
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
     },
@@ -78,7 +81,8 @@ ALLOWED = {
     },
     "predict": {"errors", "analysis", "prediction"},
     "main": {
-        "errors", "models", "train", "evaluate", "explain", "recipe", "staged", "stages",
+        "errors", "models", "train", "evaluate", "explain", "explain_schedule", "recipe", "staged",
+        "stages",
     },
     "prepare": {"errors", "types", "data"},
     "ensemble": {"version", "errors", "files", "analysis"},

@@ -1,0 +1,138 @@
+"""Which steps a config trains for, on clips of which shapes and at which learning rate, as text.
+
+python -m tempo.main --config C --explain-schedule
+"""
+
+import collections
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from tempo import experiment, multigrid, optim
+from tempo.data import pipeline
+from tempo.errors import InputError
+from tempo.recipe import Recipe
+from tempo.types import ClipShape
+
+_MAX_PHASES = 20  # more are cut in the middle
+
+
+def count_videos(recipe: Recipe, given: int = 0) -> tuple[int, str]:
+    """Videos of the training split, and who says so; makes no data.
+
+    Args:
+      recipe: a checked config.
+      given: by the user; 0 asks the records, or what the config would make.
+
+    Raises:
+      InputError: nobody says so.
+    """
+    if given:
+        return given, "given"
+    folder, split = recipe.data.dir, recipe.data.train_split
+    if pipeline.is_complete(folder):
+        return len(pipeline.open_records(folder).split(split)), f"in split {split!r} of {folder!r}"
+    made = int(recipe.data.generate.get("num_train", 0))
+    if made:
+        return made, "that config.data.generate would make"
+    raise InputError(
+        f"There are no records in {folder!r} to count the training videos of; say --num_videos."
+    )
+
+
+def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
+    """The schedule of a run on so many videos, as lines of text.
+
+    Args:
+      recipe: a checked config.
+      num_videos: of the training split.
+      source: who says so.
+
+    Raises:
+      InputError: a schedule that cannot be.
+    """
+    plan = experiment.plan_of(recipe, num_videos)
+    # A few numbers: devices that are waited for, or in use, have no part in them.
+    with jax.default_device(jax.devices("cpu")[0]):
+        rates = _rates(recipe, plan)
+    lines = [
+        f"{num_videos} videos ({source}), {recipe.total_epochs:g} epochs of the plain schedule, "
+        f"multigrid.cycle={recipe.multigrid.cycle!r}.",
+        "",
+        *_phases(plan, rates),
+        "",
+        *_shapes(plan),
+        "",
+        *_saving(plan),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rates(recipe: Recipe, plan: multigrid.Plan) -> list[tuple[float, float]]:
+    """Learning rates of the first and the last step of each phase."""
+    schedule = optim.make_schedule(
+        plan.num_steps, plan.steps_in, recipe.batch_size, **recipe.schedule
+    )
+    schedule = optim.multiplied(schedule, plan.lr_factors)
+    ends = [(phase.first_step, phase.end_step - 1) for phase in plan.phases]
+    found = np.asarray(jax.vmap(schedule)(np.asarray(ends, np.int32).ravel()))
+    return [
+        tuple(map(float, pair)) for pair in np.broadcast_to(found, (2 * len(ends),)).reshape(-1, 2)
+    ]
+
+
+def _phases(plan: multigrid.Plan, rates: Sequence[tuple[float, float]]) -> Iterator[str]:
+    header = ("phase", "clips x frames x px of its steps in turn", "steps", "to epoch", "rate")
+    rows = [header]
+    for phase, (first, last) in zip(plan.phases, rates, strict=True):
+        factor = f"{first:.3g} to {last:.3g}"
+        if not plan.is_plain:
+            factor += f" (x{phase.lr_factor:g})"
+        shapes = ", ".join(map(_short, phase.shapes))
+        shown = f"{plan.epochs(phase.end_step):.1f}"
+        rows.append((phase.name, shapes, str(phase.num_steps), shown, factor))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    left_out = len(plan.phases) - _MAX_PHASES
+    if left_out > 0:
+        half = _MAX_PHASES // 2
+        lines[1 + half : -half] = [f"... {left_out} more, likewise ..."]
+    yield from lines
+
+
+def _shapes(plan: multigrid.Plan) -> Iterator[str]:
+    steps = collections.Counter()
+    for phase in plan.phases:
+        whole, rest = divmod(phase.num_steps, len(phase.shapes))
+        for i, shape in enumerate(phase.shapes):
+            steps[shape] += whole + (i < rest)
+    shapes = plan.programs()
+    yield f"{len(shapes)} distinct {'shape' if len(shapes) == 1 else 'shapes'}, compiled once each:"
+    width = max(len(_short(shape)) for shape in shapes)
+    for shape in shapes:
+        low, high = min(shape.strides), max(shape.strides)
+        strides = f"stride {low}" + (f" to {high}" if high > low else "")
+        yield f"  {_short(shape):{width}}  {strides}, {steps[shape]} steps"
+
+
+def _saving(plan: multigrid.Plan) -> Iterator[str]:
+    shown = plan.epochs(plan.num_steps)
+    yield f"{plan.num_steps} steps show {shown:.1f} epochs."
+    if plan.is_plain:
+        return
+    base = min(shape.batch_size for shape in plan.programs())
+    clips = shown * plan.clips_per_epoch
+    yield (
+        f"A plain run has {plan.plain_steps} steps of {base} clips: x"
+        f"{plan.plain_steps / plan.num_steps:.2f} as many. At equal epochs it would have "
+        f"x{clips / base / plan.num_steps:.2f}."
+    )
+    last = plan.phases[-1]
+    if len(plan.phases) > 1 and last.name == "fine-tuning":
+        cyclic = last.first_clip / base / last.first_step
+        yield f"Until the fine-tuning that is x{cyclic:.2f}."
+
+
+def _short(shape: ClipShape) -> str:
+    return f"{shape.batch_size}x{shape.num_frames}x{shape.size_px}"
