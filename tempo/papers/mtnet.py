@@ -44,7 +44,7 @@ and numbers, and the authors' code (alexandrosstergiou/Squeeze-and-Recursion-Tem
 
 from collections.abc import Mapping
 
-from tempo.errors import InputError
+from tempo.errors import InputError, lookup
 from tempo.papers import arguments
 from tempo.papers.arguments import Argument, Option
 from tempo.papers.mtnet_results import POOLINGS
@@ -105,6 +105,10 @@ def read(arg: str | None, rows: Mapping[str, Row]) -> Argument:
     words = {**dict.fromkeys(SIZES, "size"), **dict.fromkeys(DATASETS, "data")}
     parts = [part.strip() for part in (arg or "").split(",")]
     spelt = [f"{words[part]}={part}" if part in words else part for part in parts]
+    for part in spelt:
+        # What is no option has a dot if it is a row.
+        if part and "=" not in part and "." not in part and part not in OPTIONS:
+            lookup(words, part, "size or dataset of the recipe")
     named = {name: row.arg for name, row in rows.items()}
     found = arguments.parse(",".join(spelt), OPTIONS, named)
     values = dict(found.values)
