@@ -53,3 +53,30 @@ def test_a_workdir_of_a_stage_is_claimed_by_its_config_with_stages(tmp_path):
     # Comparing alone writes nothing, whatever may differ between two runs of a workdir.
     experiment.compare_workdir(str(tmp_path), config_of(init_from="stages/a", mesh={"x": 1}))
     assert (tmp_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "batch_size, num_devices, changed, message",
+    [
+        (12, 4, {}, r"steps of 12 clips of 4 frames x 32 px, .*norm_group_size=8 .*: 8 and 16"),
+        (2, 4, {}, "steps of 2 clips .* 4 devices .* x 1 micro-batches do not divide 2 .*: 4"),
+        (8, 4, {"loop": {"accumulate_steps": 4}}, ".* x 4 micro-batches do not divide 8 .*: 16"),
+    ],
+)
+def test_a_batch_that_no_shape_may_have_is_named(batch_size, num_devices, changed, message):
+    changed = {"batch_size": batch_size, "multigrid": {"cycle": "short"}, **changed}
+    made = recipe.from_config(config_of(**changed))
+    plan = experiment.plan_of(made, 480)
+    with pytest.raises(InputError, match=f"^batch_size={batch_size} makes {message}"):
+        experiment._check_batches(made, plan, num_devices)
+
+
+def test_norm_groups_are_told_once_and_networks_must_take_the_smallest_clips():
+    multigrid = {"cycle": "both"}
+    model = {"backbone": {"variant": "slowonly_r18", "depths": (1, 1, 1, 1), "width": 4}}
+    made = recipe.from_config(config_of(multigrid=multigrid, model=model | {"norm_groups": 2}))
+    with pytest.raises(InputError, match="model.norm_groups=2 and multigrid.norm_group_size=8"):
+        experiment.training_model(made)
+    made = recipe.from_config(config_of(multigrid=multigrid, clip={"num_frames": 2}))
+    with pytest.raises(InputError, match="needs at least 4; got clip.num_frames=2"):
+        experiment.check(made)

@@ -113,6 +113,25 @@ def test_cosine_schedule_after_warmup_ends_at_its_floor():
     np.testing.assert_allclose(rates, [0.0, 0.1, 0.2, 0.2 * (0.01 + 0.99 / 2), 0.002], atol=1e-7)
 
 
+def test_cosine_from_the_rate_to_nothing():
+    schedule = optim.make_schedule(1000, 10, 64, name="cosine", base_lr=0.1)
+    steps = np.array([0, 1, 250, 999, 1000])
+    expected = 0.1 * 0.5 * (np.cos(np.pi * steps / 1000) + 1)
+    np.testing.assert_allclose([float(schedule(s)) for s in steps], expected, rtol=1e-5, atol=1e-8)
+
+
+def test_warmup_of_8000_steps_meets_the_cosine():
+    schedule = optim.make_schedule(
+        80_000, 900, 64, base_lr=0.1, warmup_steps=8000, warmup_factor=0.1
+    )
+    rates = [float(schedule(step)) for step in (0, 4000, 7999, 8000, 8001, 80_000)]
+    np.testing.assert_allclose(rates, [0.01, 0.055, 0.1, 0.1, 0.1, 0.0], atol=2e-5)
+    with pytest.raises(InputError, match="warmup_steps=8000, but the run has only 8000"):
+        optim.make_schedule(8000, 900, 64, warmup_steps=8000)
+    with pytest.raises(InputError, match="in place of warmup_epochs=2"):
+        optim.make_schedule(8000, 900, 64, warmup_steps=10, warmup_epochs=2.0)
+
+
 def test_linear_scaling_rule():
     schedule = optim.make_schedule(10, 1, 256, name="constant", base_lr=0.01, reference_batch=64)
     np.testing.assert_allclose(schedule(0), 0.04)

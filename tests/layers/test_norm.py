@@ -56,6 +56,21 @@ def test_norm_groups_must_divide_the_batch(x):
         apply(x, use_running_average=False, norm_groups=3)
 
 
+def test_groups_of_clips_are_as_many_groups(x):
+    by_size = apply(x, use_running_average=False, group_size=2)
+    by_number = apply(x, use_running_average=False, norm_groups=2)
+    jax.tree.map(np.testing.assert_array_equal, by_size, by_number)
+    whole = apply(x, use_running_average=False)
+    # A batch of fewer clips is one group.
+    jax.tree.map(
+        np.testing.assert_array_equal, apply(x, use_running_average=False, group_size=8), whole
+    )
+    with pytest.raises(tempo.InputError, match="norm_group_size=3 does not divide the batch of 4"):
+        apply(x, use_running_average=False, group_size=3)
+    with pytest.raises(tempo.InputError, match="norm_groups=2 and norm_group_size=2 both"):
+        apply(x, use_running_average=False, norm_groups=2, group_size=2)
+
+
 def test_gradients_equal_those_of_the_definition(x):
     def reference(x, scale, bias):
         mean, var = x.mean((0, 1, 2, 3)), x.var((0, 1, 2, 3))

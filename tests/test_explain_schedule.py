@@ -1,0 +1,56 @@
+"""The schedule as text: its numbers are those of the plan."""
+
+import re
+
+import pytest
+
+from tempo import explain_schedule, recipe
+from tempo.errors import InputError
+from tests import tiny
+
+
+def make(**changed):
+    """The recipe of the tiny config, with other sections; its records do not exist."""
+    scope = {}
+    exec(tiny.CONFIG.replace("DATA", "nowhere"), scope)
+    return recipe.from_config(scope["get_config"]().to_dict() | changed)
+
+
+def test_phases_shapes_and_saving_are_told():
+    made = make(
+        multigrid={"cycle": "both"},
+        clip={"num_frames": 16, "stride": 2},
+        input={"size_px": 224},
+        batch_size=64,
+        total_epochs=120.0,
+        schedule={"name": "steps", "base_lr": 0.1, "boundaries_epochs": (40, 80, 100)},
+    )
+    lines = explain_schedule.explain(made, 240_000).splitlines()
+    assert lines[0].startswith("240000 videos (given), 120 epochs of the plain schedule")
+    [row] = [line.split("  ") for line in lines if line.startswith("cycle 2, shape 3")]
+    assert [cell.strip() for cell in row if cell] == [
+        "cycle 2, shape 3", "512x8x112, 256x8x158, 128x8x224", "10857", "126.4",
+        "0.02 to 0.02 (x2)",
+    ]  # fmt: skip
+    assert "8 distinct shapes, compiled once each:" in lines
+    found = [re.search(r"^  (\S+) +stride (.*), (\d+) steps$", line) for line in lines]
+    shapes = {m[1]: (m[2], int(m[3])) for m in found if m}
+    assert len(shapes) == 8 and shapes["1024x4x112"][0] == "2 to 8"
+    assert sum(steps for _, steps in shapes.values()) == int(lines[-3].split()[0])
+    assert "A plain run has 450000 steps of 64 clips: x3.45 as many" in lines[-2]
+    assert lines[-1] == "Until the fine-tuning that is x5.75."
+
+
+def test_plain_schedules_and_many_phases_are_short():
+    plain = explain_schedule.explain(make(), 24)
+    assert "1 distinct shape" in plain and plain.endswith("12 steps show 4.0 epochs.\n")
+    many = make(multigrid={"cycle": "per_epoch"}, total_epochs=40.0)
+    assert "... 220 more, likewise ..." in explain_schedule.explain(many, 24_000)
+
+
+def test_videos_are_counted_without_making_any():
+    assert explain_schedule.count_videos(make(), 7)[0] == 7
+    data = {"dir": "nowhere", "generate": {"num_train": 24}}
+    assert explain_schedule.count_videos(make(data=data))[0] == 24
+    with pytest.raises(InputError, match="no records in 'nowhere' .* say --num_videos"):
+        explain_schedule.count_videos(make())

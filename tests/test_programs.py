@@ -1,0 +1,95 @@
+"""Multigrid runs: every shape compiled ahead, cut in the middle of a cycle, and jax's cache."""
+
+import json
+import os
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from tempo import checkpoint, programs, train, trees, watchdog
+from tempo.errors import InputError
+from tests import tiny
+
+SHAPES = ["16 clips of 2 frames x 16 px", "8 clips of 2 frames x 23 px", "4 clips of 2 frames x 32"]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Folder of the programs of all tests; the small ones are kept too."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0.0)
+    yield str(tmp_path_factory.mktemp("compiled"))
+    jax.config.update(name, before)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, compiled):
+    """Seven steps of 16, 8 and 4 clips in turn show 24 videos three times."""
+    scope = {}
+    data_dir = tiny.make_records(tmp_path_factory.mktemp("data"))
+    exec(tiny.CONFIG.replace("DATA", data_dir), scope)
+    made = scope["get_config"]().to_dict()
+    backbone = {"variant": "c2d_r18", "depths": (1, 0, 0, 0), "width": 4}
+    return made | {
+        "batch_size": 4,
+        "total_epochs": 2.0,
+        "multigrid": {"cycle": "short"},
+        "model": {"backbone": backbone, "head": {"dropout_prob": 0.5}},
+        "clip": {"num_frames": 2, "stride": 2},
+        "loop": {"log_every_steps": 1, "compile_cache": compiled},
+        "eval": {},
+    }
+
+
+def arrays(workdir):
+    return trees.named(checkpoint.load_arrays(checkpoint.find(str(workdir))))
+
+
+def test_cut_in_the_middle_of_a_cycle_it_ends_in_the_same_bits(
+    config, compiled, tmp_path, monkeypatch, capsys
+):
+    uncut, cut = tmp_path / "uncut", tmp_path / "cut"
+    train.train(config, str(uncut))
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if line.startswith("compiled")]
+    assert len(lines) == 3
+    for i, (line, shape) in enumerate(zip(lines, SHAPES, strict=True)):
+        assert line.startswith(f"compiled  {i + 1} of 3: {shape}")
+    assert "7 steps of 4 to 16 clips in 3 shapes show 3 epochs" in said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watchdog.StopSignal, "requested", lambda self, step: step == 4)
+        train.train(config, str(cut))
+    assert arrays(cut)["step"] == 4
+    programs_before = set(os.listdir(compiled))
+    train.train(config, str(cut))
+    jax.tree.map(np.testing.assert_array_equal, arrays(uncut), arrays(cut))
+    # The programs of the second half were those of the first.
+    assert {name for name in os.listdir(compiled) if name.startswith("jit_step")} <= programs_before
+
+    rows = [json.loads(line) for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] * 24 for row in rows] == pytest.approx([16, 24, 28, 44, 52, 56, 72])
+
+
+def test_the_cache_is_where_it_is_told_and_only_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation_cache, "reset_cache", lambda: None)
+    before = jax.config.jax_compilation_cache_dir
+    workdir = str(tmp_path / "run")
+    for folder, is_wanted, expected in (
+        ("auto", True, os.path.join(workdir, "compile_cache")),
+        ("auto", False, before),
+        (str(tmp_path / "own"), False, str(tmp_path / "own")),
+        ("", True, before),
+    ):
+        with programs.cached_in(folder, workdir, is_wanted=is_wanted):
+            assert jax.config.jax_compilation_cache_dir == expected
+        assert jax.config.jax_compilation_cache_dir == before
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match="loop.compile_cache: cannot make"),
+        programs.cached_in(str(tmp_path / "file" / "below"), workdir, is_wanted=True),
+    ):
+        pass
