@@ -20,56 +20,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Triple = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvSpec:
-    """Geometry of one convolution, without the size of its input.
-
-    Attributes:
-      kernel_size: extent along T, H, W.
-      strides: step along T, H, W.
-      padding: zeros added before and after each of T, H, W.
-      groups: feature groups; `in_features` for a depthwise convolution.
-      in_features: C of the input.
-      features: C of the output.
-    """
-
-    kernel_size: Triple
-    strides: Triple
-    padding: Triple
-    groups: int
-    in_features: int
-    features: int
-
-    @property
-    def kernel_kind(self) -> str:
-        """`pointwise` (1x1x1), `spatial` (1xkxk), `temporal` (kx1x1) or `full` (kxkxk).
-
-        A temporal kernel with a stride in time is `temporal_strided`, a full one that reads the
-        few channels of pixels `stem`.
-        """
-        kt, kh, kw = self.kernel_size
-        if kh == kw == 1:
-            if kt == 1:
-                return "pointwise"
-            return "temporal" if self.strides[0] == 1 else "temporal_strided"
-        if kt == 1:
-            return "spatial"
-        return "stem" if self.in_features <= 4 and self.groups == 1 else "full"
-
-    @property
-    def group_kind(self) -> str:
-        """`dense` (one group), `depthwise` (one channel per group) or `grouped`."""
-        if self.groups == 1:
-            return "dense"
-        return "depthwise" if self.groups == self.in_features == self.features else "grouped"
-
-    @property
-    def pads(self) -> tuple[tuple[int, int], ...]:
-        """Padding in lax's form: (before, after) per axis."""
-        return tuple((p, p) for p in self.padding)
+from tempo.layers.conv_spec import ConvSpec
+from tempo.layers.conv_spec import Triple as Triple
+from tempo.layers.depthwise import shifted_products
 
 
 def plain(x, kernel, spec: ConvSpec):
@@ -155,68 +108,6 @@ def matmul_split(x, kernel, spec: ConvSpec):
     parts = _pad_time(_channel_product(x, kernel, 1), spec)
     width = spec.features
     return sum(_frames(parts[..., t * width : (t + 1) * width], t, spec) for t in range(taps))
-
-
-def shifted_products(x, kernel, spec: ConvSpec):
-    """A depthwise convolution as a sum of elementwise products, one per kernel tap."""
-    return _shifted_products(spec, x, kernel)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _shifted_products(spec: ConvSpec, x, kernel):
-    return _input_map(spec, x, kernel)
-
-
-def _shifted_products_fwd(spec, x, kernel):
-    return _shifted_products(spec, x, kernel), (x, kernel)
-
-
-def _shifted_products_bwd(spec, residuals, dy):
-    """The weight gradient is scanned over taps, so only one shifted product is alive at a time."""
-    x, kernel = residuals
-    (dx,) = jax.linear_transpose(lambda x: _input_map(spec, x, kernel), x)(dy)
-    padded = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
-    shape = (x.shape[0], *_extent(padded.shape[1:4], spec), x.shape[-1])
-
-    def tap_gradient(tap):
-        window = lax.dynamic_slice(padded, (0, *tap, 0), shape)
-        window = window[:, :: spec.strides[0], :: spec.strides[1], :: spec.strides[2]]
-        return jnp.sum(window * dy, axis=(0, 1, 2, 3), dtype=jnp.float32)
-
-    gradients = lax.map(tap_gradient, jnp.asarray(_taps(spec), jnp.int32))
-    return dx, gradients.reshape(kernel.shape).astype(kernel.dtype)
-
-
-def _input_map(spec, x, kernel):
-    x = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
-    return sum(_window(x, tap, spec) * kernel[(*tap, 0)] for tap in _taps(spec))
-
-
-_shifted_products.defvjp(_shifted_products_fwd, _shifted_products_bwd)
-
-
-def _taps(spec: ConvSpec) -> list[Triple]:
-    kt, kh, kw = spec.kernel_size
-    return [(i, j, k) for i in range(kt) for j in range(kh) for k in range(kw)]
-
-
-def _extent(padded: tuple[int, ...], spec: ConvSpec) -> tuple[int, ...]:
-    """Span that one tap covers along each axis: from its first to its last position."""
-    counts = [
-        (n - k) // s + 1 for n, k, s in zip(padded, spec.kernel_size, spec.strides, strict=True)
-    ]
-    return tuple((n - 1) * s + 1 for n, s in zip(counts, spec.strides, strict=True))
-
-
-def _window(padded, tap: Triple, spec: ConvSpec):
-    """The elements of the padded input that meet one kernel tap."""
-    span = _extent(padded.shape[1:4], spec)
-    return padded[
-        :,
-        tap[0] : tap[0] + span[0] : spec.strides[0],
-        tap[1] : tap[1] + span[1] : spec.strides[1],
-        tap[2] : tap[2] + span[2] : spec.strides[2],
-    ]
 
 
 def _undecorated_conv2d(x, kernel, strides, pads, groups):
