@@ -25,8 +25,8 @@ from tests.convert.torch_checks import (  # noqa: E402
 
 pytestmark = pytest.mark.parity
 
-# Odd sides behind the stem (70) and in every stage; 6, 3, 2 and 1 short frames, 3, 2, 1 and 1 long.
-FRAMES, SIZE = 12, 70
+# Odd sides behind the stem and in every stage; 4, 2, 1 and 1 short frames, 2, 1, 1 and 1 long ones.
+FRAMES, SIZE = 8, 70
 SMALL = {"width": 16, "depths": (1, 1, 1, 1)}
 
 
