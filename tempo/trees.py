@@ -1,9 +1,10 @@
 """Trees of arrays: leaf names, maps by name, parameter counts, and multiply-adds of a function."""
 
+import functools
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -78,11 +79,34 @@ def count_macs(function: Callable[..., Any], *args: Any) -> int:
     The function is traced, not run; `args` may be `jax.ShapeDtypeStruct`s. Additions, norms,
     activations and pools are not counted, as in the GMACs of the papers; one multiply-add is two
     FLOPs. Taps that fall on padding count, again as in the papers. The body of a loop counts once
-    for every turn (`scan` only: a `while` has no known number of turns).
+    for every turn (`scan` only: a `while` has no known number of turns). What `uncounted` marks
+    does not count.
 
     Trace a model with `lowering="plain"` for the number that papers state.
     """
     return _jaxpr_macs(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def uncounted(function: Callable[..., Any], *, static: Iterable[str] = ()) -> Callable[..., Any]:
+    """`function` under jit, with nothing in it for `count_macs` to find.
+
+    For what moves, chooses or resizes and is written as a matrix product for speed alone. Being
+    under jit it is traced once per shape and not once per call.
+
+    Args:
+      function: of arrays.
+      static: names of its parameters that are none.
+    """
+
+    @functools.wraps(function)
+    def marked(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    marked.__name__ = _UNCOUNTED + function.__name__
+    return jax.jit(marked, static_argnames=tuple(static))
+
+
+_UNCOUNTED = "uncounted_"
 
 
 def _name(path: tuple[Any, ...]) -> str:
@@ -97,7 +121,7 @@ def _jaxpr_macs(jaxpr: Any) -> int:
             total += _dot_macs(eqn)
         elif name == "conv_general_dilated":
             total += _conv_macs(eqn)
-        else:
+        elif not str(eqn.params.get("name", "")).startswith(_UNCOUNTED):
             turns = eqn.params["length"] if name == "scan" else 1
             total += turns * sum(_jaxpr_macs(inner) for inner in _inner_jaxprs(eqn.params))
     return total

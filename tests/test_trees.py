@@ -52,3 +52,14 @@ def test_count_macs_of_grouped_convolution_matmul_and_scan():
 
     conv_macs = 2 * 4 * 4 * 8 * (3 * 3 * 2)
     assert trees.count_macs(function, variables, x) == conv_macs + 5 * 32 * 8 * 8
+
+
+def test_count_macs_leaves_out_what_is_marked():
+    @trees.uncounted
+    def chosen(rows, x):
+        return rows @ x
+
+    def function(x):
+        return chosen(jnp.eye(3), x) @ x
+
+    assert trees.count_macs(function, jax.ShapeDtypeStruct((3, 3), jnp.float32)) == 27
