@@ -1,16 +1,15 @@
 """Temporal triplet cosine selection of frames (arXiv 2011.03949, equations 6, 7); the FRAMES table.
 
-Half of the frames of a clip are kept: those least like the frames beside them. The frames of a clip are compared by the cosines of their feature vectors, the sums over space. The
-score of a frame is the sum of its cosines with the frame before and the one behind, so a frame
-with a low score tells much that its neighbours do not. The release of the authors keeps the
-highest means of squared cosines; `select` and `square` choose. Clips of a batch are independent.
+Half of the frames of a clip are kept: those least like the frames beside them. Frames are compared
+by the cosines of their feature vectors, the sums over space; the score of a frame is the sum of
+its cosines with the frame before and the one behind. The release of the authors keeps the highest
+means of squared cosines; `select` and `square` choose. Clips of a batch are independent.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tempo import trees
 from tempo.errors import lookup
 
 _EPSILON = 1e-4

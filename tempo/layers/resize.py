@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tempo import trees
+from tempo import trees
 from tempo.layers.lowerings import Triple
 
 
@@ -23,8 +25,14 @@ def trilinear(x, shape: Triple):
         if shape[axis] == 2 * y.shape[axis]:
             y = _doubled(axis, y)
     if y.shape != shape:
-        y = jax.image.resize(y, shape, "trilinear", antialias=False)
+        y = _resized(y, shape)
     return y.astype(x.dtype)
+
+
+@functools.partial(trees.uncounted, static=("shape",))
+def _resized(x, shape: tuple[int, ...]):
+    """As products with matrices of weights."""
+    return jax.image.resize(x, shape, "trilinear", antialias=False)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
