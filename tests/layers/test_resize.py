@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tempo import trees
 from tempo.layers import resize
 
 SHAPES = [  # from, to
@@ -46,3 +47,8 @@ def test_constants_stay_and_the_dtype_too(old, new):
 def test_the_same_shape_is_left_alone():
     x = random(1, 2, 3, 4, 2)
     assert resize.trilinear(x, (2, 3, 4)) is x
+
+
+def test_resizing_counts_no_multiply_adds():
+    x = jax.ShapeDtypeStruct((1, 2, 4, 4, 3), np.float32)
+    assert trees.count_macs(lambda x: resize.trilinear(x, (4, 7, 7)), x) == 0
