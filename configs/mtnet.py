@@ -13,7 +13,8 @@ default:
     size          m | s | l: s is m at 182 px; l has X3D-L's depths
     data          hacs | k400 | k700 | mit | ucf101 | tempo_bench
     init          hacs | scratch: weights of `runs/mtnet/t5.<size>` (not of hacs, tempo_bench)
-    multigrid     both | off | short | long | per_epoch: cycles of clip shapes (arXiv 1912.00998)
+    multigrid     both | off | short | long | per_epoch: cycles of clip shapes (arXiv 1912.00998);
+                  of tempo_bench long is the default
     crop          side of training crops: 182 for s, else 224
     net           mtnet, or of table II: r50_3d | r50_2plus1d | multifiber | slowonly | slowfast |
                   r50_mtconv
@@ -40,8 +41,8 @@ rate of UCF-101 (0.01), the multiplier of its convolutions (0.1), where the warm
 tenth), the crops (182, 224; tests 182, 256) and dropout 0.5 are ours. `tempo/papers/mtnet.py` says
 where everything is from.
 
-`tempo_bench` is for two CPU cores: four blocks of 8 to 32 channels, 16 frames of 48 px, TempoBench
-`pairs` (14 classes), 16 clips a step.
+`tempo_bench` is for two CPU cores: two blocks of 12 and 24 channels, 16 frames of 32 px, TempoBench
+`pairs` (14 classes), 16 clips a step. Most of its time is compilation.
 
 Expected, theirs, top-1 in percent: HACS 80.7, 83.4, 86.6 (s, m, l), Kinetics-400 74.8, 76.6, 78.1,
 Moments in Time 35.2 (l), UCF-101 94.2, 95.4, 97.4. tempo has not run them.

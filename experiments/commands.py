@@ -21,7 +21,9 @@ from tempo.analysis import scores
 from tempo.errors import InputError
 
 
-def start(command: Sequence[str], out: str, lock: int) -> None:
+def start(
+    command: Sequence[str], out: str, lock: int, environment: Mapping[str, str] | None = None
+) -> None:
     """Runs a command to its end; told to stop, stops it first, which saves.
 
     It inherits the lock: if this process is killed, the folder stays taken until the command that
@@ -31,6 +33,7 @@ def start(command: Sequence[str], out: str, lock: int) -> None:
       command: arguments of python.
       out: the study's folder.
       lock: of `locked`.
+      environment: variables for the command, where this process has not set them.
 
     Raises:
       SystemExit: this process was told to stop.
@@ -41,7 +44,7 @@ def start(command: Sequence[str], out: str, lock: int) -> None:
         [sys.executable, *command],
         pass_fds=(lock,),
         start_new_session=True,
-        env={**compiled, **os.environ},
+        env={**compiled, **(environment or {}), **os.environ},
     )
     stopped = []
 

@@ -80,7 +80,9 @@ OPTIONS: dict[str, Option] = {
     "last": Option(default="linear", choices=("linear", "relu")),
     "se": Option(default="off", choices=("off", "on")),
     "init": Option(default=_BY_DATA, choices=(_BY_DATA, "hacs", "scratch")),
-    "multigrid": Option(default="both", choices=("off", "short", "long", "both", "per_epoch")),
+    "multigrid": Option(
+        default=_BY_DATA, choices=(_BY_DATA, "off", "short", "long", "both", "per_epoch")
+    ),
     "crop": Option(default=_BY_DATA, pattern=r"|[1-9]\d*", form="a number of pixels such as 224"),
 }  # fmt: skip
 """Options by name; "" takes what the dataset or the size says."""
@@ -127,10 +129,9 @@ def read(arg: str | None, rows: Mapping[str, Row]) -> Argument:
                 f"The option {name!r} is of frame selection, but pool={values['pool']} pools time "
                 f"with space; leave it out, or give pool={values['pool']}_triplet."
             )
-    values["init"] = values["init"] or default_init(values["data"])
+    of_data = "scratch" if values["data"] in ("hacs", "tempo_bench") else "hacs"
+    values["init"] = values["init"] or of_data
+    # The long cycle has four programs to compile, both together have eight.
+    of_data = "long" if values["data"] == "tempo_bench" else "both"
+    values["multigrid"] = values["multigrid"] or of_data
     return Argument(found.row, values, found.given, found.named)
-
-
-def default_init(data: str) -> str:
-    """Where the networks of a dataset start: HACS and what is made on the spot from scratch."""
-    return "scratch" if data in ("hacs", "tempo_bench") else "hacs"

@@ -19,7 +19,7 @@ def taken(monkeypatch):
     """In place of training: 6 of 12 videos are hits, of the default 9; the names that were run."""
     names, cut = [], {"pool=avg"}
 
-    def start(command, out, lock):
+    def start(command, out, lock, environment):
         folder = pathlib.Path(command[command.index("--workdir") + 1])
         names.append(folder.name)
         folder.mkdir(parents=True, exist_ok=True)
