@@ -100,6 +100,15 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     "mtnet_m": (Published(_MTNET, 16, 224, 8.8, 25.8),),
     # No network of the others' kind has the large one's parameters, see `tempo.models.mtnet`.
     "mtnet_l": (Published(_MTNET, 16, 224, 17.6, 50.1),),
+    # FLOPs of the other three are twice the multiply-adds; of the first that cannot be told.
+    "mtnet_r50": (Published(_MTNET_R50, 16, 224, 23.1, 35.7),),
+    "r3d_r50_x1": (Published(_MTNET_R50, 16, 224, 53.2 / 2, 36.7),),
+    # The authors' release has 34.9 M: its first blocks have fewer channels between the kernels.
+    "r2plus1d_r50_x1": (Published(_MTNET_R50, 16, 224, 56.0 / 2, 38.8),),
+    "mfnet": (
+        Published("arXiv 1807.11195", 16, 224, 11.1, 8.0),
+        Published(_MTNET_R50, 16, 224, 22.5 / 2, 8.0),
+    ),
     "tanet_r50": (Published(_MMACTION2, 8, 256, 43.07, 25.59),),
 }
 """By preset; of most clips the source tells the frames and that evaluation is at 256 px."""
