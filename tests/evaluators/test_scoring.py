@@ -43,6 +43,19 @@ def test_average_after_or_before_the_softmax(average, expected):
     np.testing.assert_array_equal(found.view_logits[0, 0], LOGITS)
 
 
+@pytest.mark.parametrize("average", ["probs", "logits"])
+def test_thirty_views_in_any_order_and_one_alone(average):
+    task, rng = tasks.create("single", 7), np.random.default_rng(1)
+    logits = rng.normal(size=(2, 30, 7)).astype(np.float32)
+    many = {"num_clips": 10, "crop": "three", "average": average}
+    found = scored(task, logits, **many).probs
+    for _ in range(3):
+        shuffled = scored(task, logits[:, rng.permutation(30)], **many).probs
+        np.testing.assert_allclose(shuffled, found, rtol=1e-6)
+    alone = scored(task, logits[:, :1], average=average)
+    np.testing.assert_allclose(alone.probs[0], softmax(logits[:, 0]), rtol=1e-6)
+
+
 def test_every_group_of_a_joint_task_and_every_class_of_several_labels():
     joint = tasks.create("joint", 3, {"verb": 2, "noun": 1})
     found = scored(joint, LOGITS[None], num_clips=2)
