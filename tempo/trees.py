@@ -1,5 +1,6 @@
 """Trees of arrays: leaf names, maps by name, parameter counts, and multiply-adds of a function."""
 
+import collections
 import functools
 import math
 import operator
@@ -87,6 +88,14 @@ def count_macs(function: Callable[..., Any], *args: Any) -> int:
     return _jaxpr_macs(jax.make_jaxpr(function)(*args).jaxpr)
 
 
+def macs_by_scope(function: Callable[..., Any], *args: Any) -> dict[str, int]:
+    """`count_macs` by the scope of each operation: the path of the flax module that it is in."""
+    found: dict[str, int] = collections.defaultdict(int)
+    for eqn in jax.make_jaxpr(function)(*args).eqns:
+        found[str(eqn.source_info.name_stack)] += _eqn_macs(eqn)
+    return dict(found)
+
+
 def uncounted(function: Callable[..., Any], *, static: Iterable[str] = ()) -> Callable[..., Any]:
     """`function` under jit, with nothing in it for `count_macs` to find.
 
@@ -114,17 +123,19 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _jaxpr_macs(jaxpr: Any) -> int:
-    total = 0
-    for eqn in jaxpr.eqns:
-        name = eqn.primitive.name
-        if name == "dot_general":
-            total += _dot_macs(eqn)
-        elif name == "conv_general_dilated":
-            total += _conv_macs(eqn)
-        elif not str(eqn.params.get("name", "")).startswith(_UNCOUNTED):
-            turns = eqn.params["length"] if name == "scan" else 1
-            total += turns * sum(_jaxpr_macs(inner) for inner in _inner_jaxprs(eqn.params))
-    return total
+    return sum(map(_eqn_macs, jaxpr.eqns))
+
+
+def _eqn_macs(eqn: Any) -> int:
+    name = eqn.primitive.name
+    if name == "dot_general":
+        return _dot_macs(eqn)
+    if name == "conv_general_dilated":
+        return _conv_macs(eqn)
+    if str(eqn.params.get("name", "")).startswith(_UNCOUNTED):
+        return 0
+    turns = eqn.params["length"] if name == "scan" else 1
+    return turns * sum(map(_jaxpr_macs, _inner_jaxprs(eqn.params)))
 
 
 def _dot_macs(eqn: Any) -> int:

@@ -63,3 +63,17 @@ def test_count_macs_leaves_out_what_is_marked():
         return chosen(jnp.eye(3), x) @ x
 
     assert trees.count_macs(function, jax.ShapeDtypeStruct((3, 3), jnp.float32)) == 27
+
+
+def test_macs_by_scope_are_of_modules():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(5, name="second")(nn.Dense(4, name="first")(x))
+
+    x = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    found = trees.macs_by_scope(lambda x: Net().init_with_output(jax.random.key(0), x)[0], x)
+    by_layer = {
+        part: sum(n for name, n in found.items() if part in name) for part in ("first", "second")
+    }
+    assert by_layer == {"first": 2 * 3 * 4, "second": 2 * 4 * 5}
