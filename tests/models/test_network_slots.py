@@ -85,6 +85,46 @@ def test_leaves_that_a_slot_adds_to_a_block(resnet_shapes, fields, added):
     assert {k: v for k, v in got.items() if k.endswith("kernel") and k in added} == added
 
 
+class Closed(nn.Module):
+    """A gate that lets nothing through."""
+
+    @nn.compact
+    def __call__(self, x):
+        return 0 * x
+
+
+@pytest.mark.parametrize(("place", "is_left"), [("branch", True), ("final", False)])
+def test_gates_stand_before_the_sum_or_behind_all(place, is_left):
+    x = np.random.default_rng(0).uniform(1, 2, (1, 1, 2, 2, 4)).astype(np.float32)
+    block = blocks.ResidualBlock(
+        layout=blocks.layout("bottleneck"),
+        features=1,
+        strides=(1, 1, 1),
+        kernels_t=(1, 1, 1),
+        conv=conv.Conv,
+        norm=functools.partial(BatchNorm, use_running_average=True),
+        act=nn.relu,
+        attention=Closed,
+        attention_place=place,
+    )
+    y, _ = jax.jit(block.init_with_output)(jax.random.key(0), x)
+    np.testing.assert_array_equal(y, x * is_left)
+
+
+@pytest.mark.parametrize(("slot", "place"), [("sr", "branch"), ("srtg", "final")])
+def test_a_row_says_where_its_gate_stands(slot, place):
+    places = set()
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, blocks.ResidualBlock):
+            places.add(context.module.attention_place)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        shapes(RESNET, num_frames=1, depths=(1, 0, 0, 0), attention=slot)
+    assert places == {place}
+
+
 def test_one_dict_describes_the_challenge_network(slowfast_shapes):
     new = shapes(SLOWFAST, **CHALLENGE)
     assert slowfast_shapes.items() <= new.items()  # weights of the base load by name
