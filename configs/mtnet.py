@@ -14,7 +14,8 @@ default:
     data          hacs | k400 | k700 | mit | ucf101 | tempo_bench
     init          hacs | scratch: weights of `runs/mtnet/t5.<size>` (not of hacs, tempo_bench)
     multigrid     both | off | short | long | per_epoch: cycles of clip shapes (arXiv 1912.00998);
-                  of tempo_bench long is the default
+                  of tempo_bench short is the default, for long cycles change the stride, and
+                  there the tempo is the class
     crop          side of training crops: 182 for s, else 224
     net           mtnet, or of table II: r50_3d | r50_2plus1d | multifiber | slowonly | slowfast |
                   r50_mtconv

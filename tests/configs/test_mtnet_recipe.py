@@ -38,7 +38,7 @@ def test_every_size_and_dataset(size, data):
     made = made_of(f"{size},{data}")
     models.create(CLASSES[data], **made.model)
     assert made.clip.num_frames == 16 and made.clip.stride == STRIDES[data]
-    assert made.multigrid.cycle == ("long" if data == "tempo_bench" else "both")
+    assert made.multigrid.cycle == ("short" if data == "tempo_bench" else "both")
     assert made.init_from == ("" if data in ("hacs", "tempo_bench") else f"runs/mtnet/t5.{size}")
     view = made.eval["multi_view"].view
     assert view.average == "probs" and view.crop == "three"
@@ -97,7 +97,7 @@ def test_the_rate_warms_up_for_8000_steps_and_convolutions_transfer_slower():
 def test_tempo_bench_trains_with_the_shapes_of_multigrid():
     made = made_of("s,tempo_bench")
     plan = experiment.plan_of(made, made.data.generate["num_train"])
-    assert {shape.num_frames for shape in plan.programs()} == {4, 8, 16}
+    assert {(s.num_frames, s.size_px) for s in plan.programs()} == {(16, 16), (16, 23), (16, 32)}
     assert plan.num_steps < plan.plain_steps
 
 
