@@ -68,6 +68,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         "warmup_factor": 0.04,
     }
     config.loop = {"log_every_steps": 20, "checkpoint_every_steps": 200}
+    config.multigrid = {"cycle": "none"}
     config.mesh = {}
 
     view = {"short_side_px": 64, "size_px": 56}

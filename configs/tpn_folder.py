@@ -51,6 +51,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         "boundaries_epochs": (75, 125),
     }
     config.loop = {"accumulate_steps": 1, "ema_decay": 0.0, "checkpoint_every_steps": 500}
+    config.multigrid = {"cycle": "none"}
     config.mesh = {"model": 1}
     config.eval = {
         "single_view": {"every_epochs": 5.0},

@@ -230,7 +230,7 @@ def compare_workdir(workdir: str, config: Mapping[str, Any]) -> None:
     if checkpoint.exists(workdir) and os.path.exists(path):
         # What a config does not say is as its default; JSON has lists where configs have tuples.
         trees = [
-            json.loads(json.dumps({**recipe.SCALARS, **tree}))
+            json.loads(json.dumps({**recipe.SCALARS, **tree, "multigrid": _multigrid(tree)}))
             for tree in (files.read_json(path), config)
         ]
         old, new = map(_flatten, trees)
@@ -252,6 +252,10 @@ def compare_workdir(workdir: str, config: Mapping[str, Any]) -> None:
                 f"Workdir {workdir!r} holds a run of another config ({what}{more}). Use another "
                 f"--workdir, or {remedy}."
             )
+
+
+def _multigrid(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return dataclasses.asdict(multigrid.Settings(**tree.get("multigrid", {})))
 
 
 def plan(experiment: Experiment) -> multigrid.Plan:

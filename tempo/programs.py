@@ -1,8 +1,7 @@
 """The training step compiled for every shape before the first step, and jax's cache of programs.
 
-A run of one shape compiles in its first step. With several (multigrid) each change of shape would
-stop the devices for as long, and a shape that does not fit in their memory would be found hours
-later.
+A run of one shape compiles in its first step. With several (multigrid) each new shape would stop
+the devices for as long, and one that does not compile would be found hours later.
 """
 
 import contextlib

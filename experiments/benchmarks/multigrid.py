@@ -84,7 +84,7 @@ def _config(args: argparse.Namespace, data_dir: str, cycle: str) -> dict[str, An
     config["data"]["generate"]["num_train"] = args.videos
     config["clip"]["num_frames"] = args.frames
     config["input"]["size_px"] = args.size
-    config["schedule"]["base_lr"] = args.lr
+    config["schedule"] |= {"base_lr": args.lr, "warmup_epochs": args.epochs / 8}
     config["loop"] = {"log_every_steps": 5, "checkpoint_every_steps": 10**6, "compile_cache": ""}
     view = {"short_side_px": 64, "size_px": args.size}
     return config | {
