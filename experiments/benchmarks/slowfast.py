@@ -10,14 +10,13 @@ normalised ones: the time of either operation alone, compiled, and their differe
 """
 
 import argparse
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
 
 import tempo
 from experiments.benchmarks import report, train_step
+from experiments.benchmarks.turns import CLOCKS, take_turns
 from tempo.data import device_ops
 from tempo.models import size, slowfast
 from tempo.models.recognizer import Recognizer
@@ -67,40 +66,9 @@ def main(argv=None) -> None:
     report.emit({**row, **report.environment()}, args.out)
 
 
-CLOCKS = ("median", "median_cpu")
-
-
 def slow_alone(model: Recognizer) -> Recognizer:
     """A SlowFast network's slow path with the same kind of head: no lateral connection joins it."""
     return model.clone(backbone=model.backbone.pathways()["slow"].clone(name=None))
-
-
-def take_turns(runs: dict, times: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each run, by the wall and of the processor, after one not counted.
-
-    Args:
-      runs: functions by name; each returns arrays to wait for.
-      times: how often each is run, in turns.
-    """
-    wall = {name: [] for name in runs}
-    cpu = {name: [] for name in runs}
-    for i in range(times + 1):
-        for name, run in runs.items():
-            start = time.perf_counter(), time.process_time()
-            jax.block_until_ready(run())
-            if i:
-                wall[name].append(1e3 * (time.perf_counter() - start[0]))
-                cpu[name].append(1e3 * (time.process_time() - start[1]))
-    return {
-        name: {
-            "median": round(statistics.median(wall[name]), 3),
-            "min": round(min(wall[name]), 3),
-            "max": round(max(wall[name]), 3),
-            "median_cpu": round(statistics.median(cpu[name]), 3),
-            "runs": times,
-        }
-        for name in runs
-    }
 
 
 def input_ops(shape: tuple[int, ...], num_classes: int) -> dict:

@@ -3,11 +3,14 @@
     python -m experiments.benchmarks.train_step --model slowonly_r50 --clip 8x112 --batch 4
     python -m experiments.benchmarks.train_step --model slowonly_r50 --lowering plain
     python -m experiments.benchmarks.train_step --models 'slowfast_*,r2plus1d_*' --clip 32x112
+    python -m experiments.benchmarks.train_step --model x3d_s --clip 13x160 --batch 2 --peer torch
 
 Prints JSON. The step is jitted and donates its state: loss (with auxiliary heads at weight 0.5) and
 gradient, batch statistics, SGD with momentum, on one device and with data already there. With
 `--models`, a line for each preset that one of the patterns matches, every one measured in a process
-of its own, so that the peak of memory is that of the model; `--out` takes their rows.
+of its own, so that the peak of memory is that of the model; `--out` takes their rows. With `--peer
+torch` the step and the forward pass take turns with those of the same network of PyTorchVideo, in
+this process and on as many threads; `ratio` is the peer's median by ours: over 1, ours is faster.
 """
 
 import argparse
@@ -23,7 +26,8 @@ import jax
 import jax.numpy as jnp
 
 import tempo
-from experiments.benchmarks import report
+from experiments.benchmarks import peers, report
+from experiments.benchmarks.turns import CLOCKS, take_turns
 from tempo import trees
 
 # Dense peak of one device, TFLOP/s by (substring of the device kind, dtype); manufacturers' data
@@ -48,6 +52,8 @@ def main(argv=None) -> None:
     if args.models:
         sys.exit(_measure_each(args))
     num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    if args.peer:
+        _check_peer(args)
     model = tempo.create_model(
         args.model,
         num_classes=args.classes,
@@ -64,7 +70,7 @@ def main(argv=None) -> None:
         "dtype": args.dtype,
         "lowering": args.lowering,
         "remat": args.remat,
-        **measure(model, shape, args.classes, args.steps),
+        **measure(model, shape, args.classes, args.steps, _peer(args)),
     }
     row |= _work(args, shape, row["step_ms"]["median"] / 1e3)
     report.emit({**row, **report.environment()}, args.out)
@@ -98,15 +104,26 @@ def make_step(model, learning_rate: float = 0.01, momentum: float = 0.9):
     return step
 
 
-def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> dict:
-    """Times of the training step and of the forward pass in evaluation, and memory."""
+def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int, peer=None) -> dict:
+    """Times of the training step and of the forward pass in evaluation, and memory.
+
+    Args:
+      model: a `Recognizer`.
+      shape: of the batch, `[B,T,H,W,C]`.
+      num_classes: labels are drawn from as many.
+      num_steps: how often each is timed.
+      peer: None, or makes what ours take turns with, such as `peers.Torch`.
+    """
     run = Running(model, shape, num_classes)
+    other = peer() if peer else None
     forward = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
     params, batch_stats, *_ = run.state
     variables = {"params": params, "batch_stats": batch_stats}
-    forward_ms = milliseconds(lambda: forward(variables, run.video), num_steps)
+    forward_ms = _timed(lambda: forward(variables, run.video), other and other.forward, num_steps)
     compile_s = run.compile()
-    step_ms = milliseconds(run, num_steps)
+    step_ms = _timed(run, other and other.step, num_steps)
+    against = _against(other, step_ms, forward_ms) if other else {}
+    step_ms, forward_ms = step_ms["tempo"], forward_ms["tempo"]
     return {
         "params": trees.count_params(run.state[0]),
         "compile_s": round(compile_s, 2),
@@ -115,7 +132,49 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int) -> 
         "clips_per_s": round(shape[0] / step_ms["median"] * 1e3, 2),
         "memory_mib": _memory(run.step),
         "losses": [round(float(loss), 4) for loss in run.losses],
+        **against,
     }
+
+
+def _timed(ours, theirs, num_steps: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of ours alone, or of ours and a peer's in turns."""
+    if theirs is None:
+        return {"tempo": milliseconds(ours, num_steps)}
+    return take_turns({"tempo": ours, "peer": theirs}, num_steps)
+
+
+def _against(peer, step_ms, forward_ms) -> dict:
+    """What the row says of a peer: its times, and how many times as long they are."""
+    return {
+        "peer": {
+            "params": peer.num_params,
+            "threads": peer.num_threads,
+            "step_ms": step_ms["peer"],
+            "forward_ms": forward_ms["peer"],
+            "versions": peers.versions(),
+        },
+        "ratio": {
+            name: {clock: round(ms["peer"][clock] / ms["tempo"][clock], 3) for clock in CLOCKS}
+            for name, ms in (("step", step_ms), ("forward", forward_ms))
+        },
+    }
+
+
+def _check_peer(args) -> None:
+    """Ends with one line where there is no such peer."""
+    try:
+        peers.check(args.model, args.dtype)
+    except tempo.InputError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _peer(args):
+    """What makes the peer that `args` name, or None."""
+    if not args.peer:
+        return None
+    clip = tuple(int(n) for n in args.clip.lower().split("x"))
+    return functools.partial(peers.Torch, args.model, clip, args.batch, args.classes)
 
 
 class Running:
@@ -298,7 +357,10 @@ def _arguments(argv):
     parser.add_argument("--remat", action="store_true", help="recompute the blocks' activations")
     parser.add_argument("--steps", type=int, default=5, help="timed steps, at least 5")
     parser.add_argument("--out", help="also append the row to this JSONL file")
+    parser.add_argument("--peer", choices=["torch"], help="take turns with this library's network")
     args = parser.parse_args(argv)
+    if args.peer and args.models:
+        parser.error("--peer goes with one --model, not with --models")
     if args.steps < 5:
         parser.error("--steps must be at least 5, fewer say nothing about the spread")
     return args
