@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from tempo import trees
-from tempo import trees
 from tempo.layers.lowerings import Triple
 
 
