@@ -186,7 +186,7 @@ def read(
             "initial": sorted(compared.initial_leaves),
         },
     }
-    notes = [f"assumed: {text}" for text in target.assumed]
+    notes = [f"assumed: {text}" for text in (*target.assumed, *public.assumed)]
     if not kept and classes is None:
         notes.append(f"assumed: {num_classes} classes (--classes), for no classifier was taken")
     notes += [f"of the file, {text} was left out" for text in file.dropped]

@@ -123,6 +123,10 @@ SOURCE = Source(
             ),
         ),
     ),
+    assumed=(
+        "frames red first; the release's reader hands on what OpenCV decodes, blue first: of a "
+        "network trained with it turn the inputs of stem_conv/kernel, and --mean",
+    ),
     # Of HACS: 16 frames, in training at every frame or every second one.
     defaults={"dense": Defaults(clip={"num_frames": 16, "stride": 2}, views="k400_10x3_linspace")},
     # 124, 117, 104 of 255, and 1 / (0.0167 * 255) of values 0-1.

@@ -122,6 +122,7 @@ class Source:
       guesses: fields of the backbone that the weights do not tell; the first that fits counts.
       defaults: by family of model: `dense` (3-D), `segments` (2-D), `slowfast`; `<family>+neck`
         comes before `<family>` for models with a neck.
+      assumed: what no array tells of any of its networks, in words.
       mean, std: of its normalisation, per channel of values 0-255.
       is_image: it classifies images: its weights start the backbone of any video network, and make
         up the whole of a 2-D one.
@@ -137,6 +138,7 @@ class Source:
         default_factory=dict
     )
     guesses: Sequence[Guess] = ()
+    assumed: Sequence[str] = ()
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     is_image: bool = False

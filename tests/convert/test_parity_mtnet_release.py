@@ -30,12 +30,13 @@ FRAMES, SIZE = 8, 70
 SMALL = {"width": 16, "depths": (1, 1, 1, 1)}
 
 
-def test_logits_are_those_of_torch():
+def test_logits_are_those_of_torch(capsys):
     module = nets.filled(torch_mtnet.Net(K, ratio=0.75, **SMALL))
     data_parallel = torch.nn.Sequential()
     data_parallel.module = module
     flags = ["--frames", str(FRAMES), "--size", str(SIZE)]
     path = converted(data_parallel, "mtnet_release", *flags)
+    assert "note       assumed: frames red first" in capsys.readouterr().out
     clip = clip_of(FRAMES, SIZE)
     assert difference(run(path, clip), torch_logits(module, clip)) < 1e-4
     backbone = tempo.load_model(path)[0].backbone

@@ -7,7 +7,7 @@ import pytest
 
 import tempo
 from tempo import models, trees
-from tempo.models import tracing, two_stream_mtnet
+from tempo.models import size, tracing, two_stream_mtnet
 
 DEPTHS = {
     name: row["depths"] for name, row in two_stream_mtnet.VARIANTS.items()
@@ -43,6 +43,14 @@ def test_parameters_of_the_release(name, count, readme, leaves):
     assert total == count
     if readme:  # README of the release, for 200 classes
         assert round((total + biases) / 1e6, 1) == readme
+
+
+@pytest.mark.parametrize(("ratio", "gmacs"), [(0.875, 25.29), (0.5, 13.01)])
+def test_multiply_adds_of_the_release(ratio, gmacs):
+    """Those of its code in PyTorch; the gates have less than 0.1 % of them."""
+    model = {"name": "mtnet_m_released", "backbone": {"ratio": ratio, "sr_layers": 0}}
+    _, macs = size.count(200, model, (16, 224, 224, 3))
+    assert macs / 1e9 == pytest.approx(gmacs, rel=5e-3)
 
 
 def test_streams_are_split_downwards_and_the_long_one_has_half_the_sizes():
