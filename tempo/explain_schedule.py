@@ -53,9 +53,7 @@ def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
       InputError: a schedule that cannot be.
     """
     plan = experiment.plan_of(recipe, num_videos)
-    # A few numbers: devices that are waited for, or in use, have no part in them.
-    with jax.default_device(jax.devices("cpu")[0]):
-        rates = _rates(recipe, plan)
+    rates = _rates(recipe, plan)
     lines = [
         f"{num_videos} videos ({source}), {recipe.total_epochs:g} epochs of the plain schedule, "
         f"multigrid.cycle={recipe.multigrid.cycle!r}.",

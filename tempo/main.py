@@ -242,8 +242,12 @@ def _explain(config: ml_collections.ConfigDict | None, seconds: float, fps: floa
 
 def _explain_schedule(config: ml_collections.ConfigDict | None, num_videos: int) -> int:
     _need(config)
+    import jax
+
     from tempo import explain_schedule, recipe
 
+    # A few numbers: devices that may be in use, or waited for, have no part in them.
+    jax.config.update("jax_platforms", "cpu")
     made = recipe.from_config(_last_stage(config))
     found = explain_schedule.count_videos(made, num_videos)
     print(explain_schedule.explain(made, *found), end="")

@@ -81,7 +81,9 @@ def measure(config: dict[str, Any], workdir: str) -> dict[str, Any]:
 def _config(args: argparse.Namespace, data_dir: str, cycle: str) -> dict[str, Any]:
     config = quickstart.get_config("slowonly").to_dict()
     config["data"] |= {"dir": data_dir, "num_workers": args.workers}
-    config["data"]["generate"]["num_train"] = args.videos
+    # Classes that differ by their motion and not by its speed, which strides change.
+    config["data"]["name"] = "tempobench_variance"
+    config["data"]["generate"] |= {"config": "variance", "num_train": args.videos}
     config["clip"]["num_frames"] = args.frames
     config["input"]["size_px"] = args.size
     config["schedule"] |= {"base_lr": args.lr, "warmup_epochs": args.epochs / 8}
