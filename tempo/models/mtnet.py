@@ -106,7 +106,7 @@ _FIELDS: dict[str, fields.Check] = {
     "mtconv": (lambda x: isinstance(x, Mapping), 'a mapping of options, such as {"pool": "avg"}'),
     "sr_layers": fields.SIZE,
     "stem_kernel_t": fields.EXTENT,
-    **dict.fromkeys(("stem_pool", "use_se"), fields.SWITCH),
+    **dict.fromkeys(("stem_pool", "use_se", "is_last_activated"), fields.SWITCH),
 }
 _PER_STAGE: dict[str, fields.Check] = {
     "depths": fields.SIZE,
@@ -127,6 +127,7 @@ class MTBlock(nn.Module):
       act: activation function.
       gate: factory of a gate on the body's output, or None.
       squeeze_excite: factory of a gate behind the strided convolution, or None.
+      is_last_activated: an activation behind the last convolution too.
     """
 
     body: Sequence[BodyConv]
@@ -139,6 +140,7 @@ class MTBlock(nn.Module):
     act: Callable
     gate: Callable | None = None
     squeeze_excite: Callable | None = None
+    is_last_activated: bool = False
 
     @nn.compact
     def __call__(self, x):
@@ -161,11 +163,12 @@ class MTBlock(nn.Module):
                 kernel_size = row.kernel_projected
             strides = self.strides if row.is_strided else (1, 1, 1)
             place = (widths[row.width], kernel_size, strides)
+            is_activated = i < last or self.is_last_activated
             if row.is_split:
-                y = self._split(i, *place, is_activated=i < last)(y)
+                y = self._split(i, *place, is_activated=is_activated)(y)
             else:
                 y = self.norm(name=f"norm{i}")(self.conv(*place, name=f"conv{i}")(y))
-                y = self.act(y) if i < last else y
+                y = self.act(y) if is_activated else y
             if row.is_strided and self.squeeze_excite is not None:
                 y = self.squeeze_excite(name="se")(y)
         return y
@@ -201,6 +204,8 @@ class MTNet(nn.Module):
       sr_layers: recurrent layers of a gate; 0 is no gates. The paper says 2, its tables fit 1.
       use_se: squeeze-and-excitation behind the strided convolution of every second block, as in
         X3D; off in the paper.
+      is_last_activated: a block's last convolution has an activation too, as the paper's equations
+        say of each; residual blocks, and the release, have none.
       stem_kernel_t: temporal extent of the 3x3 stem.
       stem_pool: a 1x3x3 max pool at stride 2 behind the stem.
       stem_frames: slot of `STEM_FRAMES`: what halves the frames behind that.
@@ -220,6 +225,7 @@ class MTNet(nn.Module):
     cell: str = "gru"
     sr_layers: int = 1
     use_se: bool = False
+    is_last_activated: bool = False
     stem_kernel_t: int = 3
     stem_pool: bool = True
     stem_frames: Slot = "triplet"
@@ -320,6 +326,7 @@ class MTNet(nn.Module):
                 act=nn.relu,
                 gate=gate if self.sr_layers else None,
                 squeeze_excite=squeeze_excite if self.use_se and i % 2 == 0 else None,
+                is_last_activated=self.is_last_activated,
                 name=f"stage{stage + 1}_block{i + 1}",
             )(x)
         return x

@@ -91,6 +91,7 @@ def backbone(values: Mapping[str, str]) -> dict[str, Any]:
         "cell": values["cell"],
         "sr_layers": int(values["layers"]),
         "use_se": values["se"] == "on",
+        "is_last_activated": values["last"] == "relu",
         # Pooling is that of the prolonged branches; the stem selects frames all the same.
         "stem_frames": frames if selection else "triplet",
         "mtconv": {

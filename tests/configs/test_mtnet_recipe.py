@@ -56,15 +56,20 @@ def test_a_row_or_an_option_reaches_its_part_of_the_config():
         made = made_of(name)
         models.create(400, **made.model)
         assert made.row == name
+    base = get_config()("m,hacs").to_dict()
+    of_data = {("init", "scratch"), ("multigrid", "both")}  # what HACS has anyway
     for name, option in mtnet.OPTIONS.items():
-        for choice in option.choices if name != "net" else ():
-            models.create(14, **made_of(f"s,tempo_bench,{name}={choice}").model if name not in (
-                "size", "data") else made_of(f"{name}={choice}").model)  # fmt: skip
+        for choice in option.choices:
+            made = get_config()(f"{name}={choice}").to_dict()
+            is_default = choice in ("", option.default) or (name, choice) in of_data
+            assert (made == base) == is_default, (name, choice)
+            models.create(14, **recipe.from_config(made).model)
     backbone = made_of("t6c.m_stochastic").model["backbone"]
     assert backbone["mtconv"]["pool"] == "stochastic" and backbone["mtconv"]["frames"] == "pool"
     backbone = made_of("m,hacs,select=highest,square=on,layers=2,norms=shared").model["backbone"]
     assert backbone["stem_frames"]["select"] == "highest" and backbone["mtconv"]["share_norm"]
     assert backbone["mtconv"]["frames"]["square"] is True and backbone["sr_layers"] == 2
+    assert made_of("s,hacs,last=relu").model["backbone"]["is_last_activated"] is True
     r1 = made_of("t6a.l_r1").model["backbone"]
     assert (r1["ratio"], r1["sr_layers"]) == (1.0, 0)
     assert made_of("m,k400,init=scratch").init_from == ""
