@@ -1,5 +1,7 @@
 """Batch normalisation with statistics of the whole batch or of parts of it; the NORMS table."""
 
+import functools
+import math
 from typing import Any
 
 import jax
@@ -54,20 +56,11 @@ class BatchNorm(nn.Module):
             groups = num_groups(x.shape[0], self.norm_groups, self.group_size)
         # [G, B/G, ..., C]: a contiguous split, so a batch sharded over G devices is not moved.
         parts = x.reshape((groups, x.shape[0] // groups, *x.shape[1:]))
-        axes = tuple(range(1, parts.ndim - 1))
-        wide = parts.astype(jnp.float32)
-        # Both moments in one pass, about the running mean, so that a mean far from zero does not
-        # cancel the digits of the variance.
-        shifted = wide - mean.value
-        offset = jnp.mean(shifted, axes, keepdims=True)
-        batch_mean = offset + mean.value
-        batch_var = jnp.mean(jax.lax.square(shifted), axes, keepdims=True)
-        batch_var = jnp.maximum(batch_var - jax.lax.square(offset), 0.0)
+        y, batch_mean, batch_var = _by_batch(self.epsilon, parts, mean.value, scale, bias)
         if not self.is_initializing():
             for running, batch in ((mean, batch_mean), (var, batch_var)):
                 new = jnp.mean(batch.reshape(groups, channels), 0)
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
-        y = _normalise(parts, batch_mean, batch_var, scale, bias, self.epsilon)
         return y.reshape(x.shape).astype(dtype)
 
 
@@ -94,6 +87,60 @@ def num_groups(batch_size: int, norm_groups: int = 1, group_size: int = 0) -> in
             "size."
         )
     return max(batch_size // group_size, 1) if group_size else norm_groups
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _by_batch(epsilon: float, x, about, scale, bias):
+    """`x [G,...,C]` normalised by statistics of its own, and those: mean and variance `[G,1..,C]`.
+
+    The gradient is written out: derived, it is half of the programs that XLA makes of a network.
+    None passes through the statistics that are returned.
+
+    Args:
+      epsilon: added to the variance.
+      x: parts of the batch, each with its statistics.
+      about: `[C]`, see `_moments`.
+      scale: `[C]`.
+      bias: `[C]`.
+    """
+    mean, var = _moments(x, about)
+    return _normalise(x, mean, var, scale, bias, epsilon), mean, var
+
+
+def _by_batch_fwd(epsilon, x, about, scale, bias):
+    mean, var = _moments(x, about)
+    y = _normalise(x, mean, var, scale, bias, epsilon)
+    return (y, mean, var), (x, mean, jax.lax.rsqrt(var + epsilon), scale, about)
+
+
+def _by_batch_bwd(epsilon, residuals, cotangents):
+    x, mean, inverse, scale, about = residuals
+    dy = cotangents[0].astype(jnp.float32)
+    axes = tuple(range(1, x.ndim - 1))
+    count = math.prod(x.shape[1:-1])
+    centred = x.astype(jnp.float32) - mean
+    d_bias = jnp.sum(dy, axes, keepdims=True)
+    d_inverse = jnp.sum(dy * centred, axes, keepdims=True)
+    slope = jax.lax.square(inverse) * d_inverse / count
+    dx = scale * inverse * (dy - d_bias / count - centred * slope)
+    d_scale, d_bias = (jnp.sum(d, tuple(range(x.ndim - 1))) for d in (d_inverse * inverse, d_bias))
+    return dx.astype(x.dtype), jnp.zeros_like(about), d_scale, d_bias
+
+
+_by_batch.defvjp(_by_batch_fwd, _by_batch_bwd)
+
+
+def _moments(x, about):
+    """Mean and variance of each part, `[G,...,C] -> [G,1..,C]` in float32.
+
+    Both in one pass, about the running mean, so that a mean far from zero does not cancel the
+    digits of the variance.
+    """
+    axes = tuple(range(1, x.ndim - 1))
+    shifted = x.astype(jnp.float32) - about
+    offset = jnp.mean(shifted, axes, keepdims=True)
+    var = jnp.mean(jax.lax.square(shifted), axes, keepdims=True)
+    return offset + about, jnp.maximum(var - jax.lax.square(offset), 0.0)
 
 
 def _normalise(x, mean, var, scale, bias, epsilon):
