@@ -110,18 +110,19 @@ def _soft_pool(window: Triple, x):
 
 def _soft_pool_fwd(window, x):
     # Missing elements are the lowest number and not -inf: their weight is 0, and 0 times it too.
-    elements = _elements(x, window, float(jnp.finfo(jnp.float32).min))
-    peak = functools.reduce(jnp.maximum, elements)
-    weights = [jnp.exp(e - peak) for e in elements]
-    total = sum(weights)
-    y = sum(w * e for w, e in zip(weights, elements, strict=True)) / total
-    return y.astype(x.dtype), (x, y, peak, total)
+    wide = _in_windows(_widened(x), window, float(jnp.finfo(jnp.float32).min))
+    peak = functools.reduce(jnp.maximum, _places(wide))
+    # All of them in one array, which XLA makes in one program.
+    weights = jnp.exp(wide - _beside_windows(peak))
+    total = sum(_places(weights))
+    y = sum(w * e for w, e in zip(_places(weights), _places(wide), strict=True)) / total
+    return y.astype(x.dtype), (x, y, peak, 1 / total)
 
 
 def _soft_pool_bwd(window, residuals, dy):
-    x, y, peak, total = residuals
+    x, y, peak, scale = residuals
     wide = _in_windows(_widened(x), window, float(jnp.finfo(jnp.float32).min))
-    y, peak, scale = (_beside_windows(v) for v in (y, peak, dy.astype(y.dtype) / total))
+    y, peak, scale = (_beside_windows(v) for v in (y, peak, dy.astype(y.dtype) * scale))
     dx = jnp.exp(wide - peak) * (1 + wide - y) * scale
     return (_out_of_windows(dx, x.shape).astype(x.dtype),)
 
@@ -204,8 +205,18 @@ def _beside_windows(y):
 
 def _elements(x, window: Triple, fill: float):
     """For each place in a window, in the order T, H, W, what every window has there; float32."""
-    parts = _in_windows(_widened(x), window, fill)
-    return [parts[:, :, i, :, j, :, k] for i, j, k in itertools.product(*map(range, window))]
+    return _places(_in_windows(_widened(x), window, fill))
+
+
+def _places(parts):
+    """`[B,T',t,H',h,W',w,C]` by place in a window: arrays `[B,T',H',W',C]`."""
+    b, t, kt, h, kh, w, kw, c = parts.shape
+
+    def at(i, j, k):
+        start, stop = (0, 0, i, 0, j, 0, k, 0), (b, t, i + 1, h, j + 1, w, k + 1, c)
+        return lax.squeeze(lax.slice(parts, start, stop), (2, 4, 6))
+
+    return list(itertools.starmap(at, itertools.product(range(kt), range(kh), range(kw))))
 
 
 POOLS = {
