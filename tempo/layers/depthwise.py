@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tempo.layers import memory
 from tempo.layers.conv_spec import ConvSpec, Triple
 
 
@@ -22,8 +23,7 @@ def shifted_products(x, kernel, spec: ConvSpec):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _shifted_products(spec: ConvSpec, x, kernel):
-    x = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
-    return sum(_window(x, tap, spec) * kernel[(*tap, 0)] for tap in _taps(spec))
+    return memory.apart(functools.partial(_sum_of_products, spec), x, kernel)
 
 
 def _shifted_products_fwd(spec, x, kernel):
@@ -31,17 +31,25 @@ def _shifted_products_fwd(spec, x, kernel):
 
 
 def _shifted_products_bwd(spec, residuals, dy):
-    x, kernel = residuals
-    d_kernel = _kernel_gradient(spec, x, dy).reshape(kernel.shape).astype(kernel.dtype)
-    return _input_gradient(spec, dy, kernel, x.shape), d_kernel
+    return memory.apart(functools.partial(_gradients, spec), *residuals, dy)
 
 
 _shifted_products.defvjp(_shifted_products_fwd, _shifted_products_bwd)
 
 
+def _sum_of_products(spec, x, kernel):
+    x = _padded(spec, x)
+    return sum(_window(x, tap, spec) * kernel[(*tap, 0)] for tap in _taps(spec))
+
+
+def _gradients(spec, x, kernel, dy):
+    d_kernel = _kernel_gradient(spec, x, dy).reshape(kernel.shape).astype(kernel.dtype)
+    return _input_gradient(spec, dy, kernel, x.shape), d_kernel
+
+
 def _kernel_gradient(spec, x, dy):
     """Scanned over taps, `[taps, C]` in float32: only one shifted product is alive at a time."""
-    padded = jnp.pad(x, ((0, 0), *spec.pads, (0, 0)))
+    padded = memory.apart(functools.partial(_padded, spec), x)
     shape = (x.shape[0], *_extent(padded.shape[1:4], spec), x.shape[-1])
 
     def tap_gradient(tap):
@@ -71,7 +79,7 @@ def _input_gradient(spec, dy, kernel, shape):
     pads = [(-first, end, 0) for (first, _), end in zip(axes, ends, strict=True)]
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
     # One tap more, of zeros, is what `_reach` calls tap -1.
-    kernel = jnp.pad(kernel[:, :, :, 0], ((0, 1), (0, 1), (0, 1), (0, 0)))
+    kernel = lax.pad(kernel[:, :, :, 0], jnp.zeros((), kernel.dtype), [(0, 1, 0)] * 3 + [(0, 0, 0)])
 
     def product(offsets):
         window = dy
@@ -98,6 +106,11 @@ def _reach(size: int, stride: int, padding: int) -> tuple[int, list[list[int]]]:
     last = (stride - 1 + padding) // stride
     taps = [[r + padding - d * stride for r in range(stride)] for d in range(first, last + 1)]
     return first, [[tap if 0 <= tap < size else -1 for tap in row] for row in taps]
+
+
+def _padded(spec, x):
+    pads = [(0, 0, 0), *((p, p, 0) for p in spec.padding), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), pads)
 
 
 def _taps(spec: ConvSpec) -> list[Triple]:

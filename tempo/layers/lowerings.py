@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tempo.layers import memory
 from tempo.layers.conv_spec import ConvSpec
 from tempo.layers.conv_spec import Triple as Triple
 from tempo.layers.depthwise import shifted_products
@@ -123,7 +124,7 @@ def _undecorated_conv2d(x, kernel, strides, pads, groups):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv2d(x, kernel, strides, pads, groups):
-    """2-D convolution of `x [N, H, W, C]` whose gradient reads stored operands, see `_stored`."""
+    """2-D convolution of `x [N, H, W, C]` whose gradient reads operands from memory."""
     return _undecorated_conv2d(x, kernel, strides, pads, groups)
 
 
@@ -133,7 +134,7 @@ def _conv2d_fwd(x, kernel, strides, pads, groups):
 
 def _conv2d_bwd(strides, pads, groups, residuals, dy):
     x, kernel = residuals
-    x, dy = _stored(x, dy)
+    x, dy = memory.stored(x, dy)
     _, pullback = jax.vjp(
         lambda x, kernel: _undecorated_conv2d(x, kernel, strides, pads, groups), x, kernel
     )
@@ -141,17 +142,6 @@ def _conv2d_bwd(strides, pads, groups, residuals, dy):
 
 
 _conv2d.defvjp(_conv2d_fwd, _conv2d_bwd)
-
-
-def _stored(*operands):
-    """The operands as arrays in memory, not as expressions to be computed by their reader.
-
-    A kernel's gradient contracts the batch and so transposes its operands. XLA on the CPU fuses
-    the norm and activation that make an operand into that transpose and computes them once more,
-    element by element in the wrong order: two seconds of a five-second step of SlowOnly-R50.
-    Accelerators fuse to good effect and are left alone.
-    """
-    return lax.optimization_barrier(operands) if jax.default_backend() == "cpu" else operands
 
 
 def _channel_product(x, kernel, groups: int):
@@ -176,7 +166,7 @@ def _matmul_fwd(rows, kernel):
 
 def _matmul_bwd(residuals, dy):
     rows, kernel = residuals
-    rows, dy = _stored(rows, dy)
+    rows, dy = memory.stored(rows, dy)
     along_rows = (((0,), (0,)), ((), ()))
     if rows.shape[1] <= dy.shape[1]:
         d_kernel = lax.dot_general(rows, dy, along_rows)
