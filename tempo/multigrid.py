@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -46,18 +47,16 @@ class Settings:
 
     def __post_init__(self):
         lookup(cycles.CYCLES, self.cycle, "cycle (config.multigrid.cycle)")
-        for name in ("epoch_factor", "num_cycles"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"multigrid.{name} must be positive; got {getattr(self, name)}.")
-        if not 0 <= self.finetune_share < 1:
-            raise InputError(
-                f"multigrid.finetune_share must be in [0, 1); got {self.finetune_share}."
-            )
-        if self.norm_group_size < 0:
-            raise InputError(
-                f"multigrid.norm_group_size must be 0 (the whole batch) or more; got "
-                f"{self.norm_group_size}."
-            )
+        whole, real = numbers.Integral, numbers.Real
+        for name, kind, fits, what in (
+            ("epoch_factor", real, lambda v: 0 < v < math.inf, "a positive number"),
+            ("num_cycles", whole, lambda v: v > 0, "a positive whole number"),
+            ("finetune_share", real, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+            ("norm_group_size", whole, lambda v: v >= 0, "a whole number, 0 (the batch) or more"),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, kind) and fits(value)):
+                raise InputError(f"multigrid.{name} must be {what}; got {value!r}.")
 
     @property
     def is_on(self) -> bool:
@@ -171,8 +170,7 @@ class Plan:
     def passes(self, step: int, every_epochs: float) -> bool:
         """Whether with its `step`-th step a run completes another `every_epochs` epochs."""
         if self.is_plain:
-            steps = every_epochs * self.clips_per_epoch / self.phases[0].shapes[0].batch_size
-            return step % max(round(steps), 1) == 0
+            return step % max(self.steps_in(every_epochs), 1) == 0
         return self.epochs(step) // every_epochs > self.epochs(step - 1) // every_epochs
 
     def steps_in(self, epochs: float) -> int:
@@ -220,6 +218,7 @@ def plan(
     shapes = [tuple(_clip_shape(clip, batch_size, *shape) for shape in row.shapes) for row in rows]
     plain_per_epoch = max(num_videos // max(batch_size // clips_per_video, 1), 1)
     plain_steps = max(round(total_epochs * plain_per_epoch), 1)
+    _check_length(plain_steps, settings)
     if not settings.is_on:
         phase = Phase("plain", shapes[0], 1.0, 0, plain_steps, 0)
         return Plan((phase,), plain_per_epoch * batch_size, (), plain_steps, is_plain=True)
@@ -227,7 +226,7 @@ def plan(
     parts = _parts(settings, rows, total_epochs, boundaries_epochs)
     shown = total_epochs * settings.epoch_factor / sum(part.epochs for part in parts)
     clips_per_epoch = num_videos * clips_per_video
-    phases, end = [], 0.0
+    phases, kept, end = [], [], 0.0
     for part in parts:
         end += part.epochs * shown * clips_per_epoch
         step, clips = (phases[-1].end_step, _end_clip(phases[-1])) if phases else (0, 0)
@@ -240,13 +239,19 @@ def plan(
             num_steps=_steps_of(end - clips, sizes),
             first_clip=clips,
         )
+        if not phase.num_steps and part.is_rest:
+            # The part before lasts as long; its few clips are left to those that come.
+            longer = kept[-1].plain_epochs + part.plain_epochs
+            kept[-1] = kept[-1]._replace(plain_epochs=longer)
+            continue
         if not phase.num_steps:
             raise InputError(
                 f"multigrid.cycle={settings.cycle!r}: {part.name} has {max(end - clips, 0):.0f} "
                 f"clips, no step of {sizes[0]}; raise total_epochs, or lower batch_size."
             )
         phases.append(phase)
-    knots = _knots(parts, phases, total_epochs, bool(boundaries_epochs))
+        kept.append(part)
+    knots = _knots(kept, phases, total_epochs, bool(boundaries_epochs))
     return Plan(tuple(phases), clips_per_epoch, knots, plain_steps, is_plain=False)
 
 
@@ -269,12 +274,27 @@ def nearest_batch_sizes(
 
 
 class _Part(NamedTuple):
-    """A phase before its steps are counted; `plain_epochs` is how long the plain run takes."""
+    """A phase before its steps are counted; `plain_epochs` is how long the plain run takes.
+
+    `is_rest`: of an epoch that is cut, which may be too short for a step.
+    """
 
     name: str
     row: int
     epochs: float
     plain_epochs: float
+    is_rest: bool = False
+
+
+def _check_length(plain_steps: int, settings: Settings) -> None:
+    """Raises `InputError` if there are more steps than the step of a state, an int32, can count."""
+    most = plain_steps * (max(settings.epoch_factor, 1) if settings.is_on else 1)
+    if most > 2**31 - 1:
+        factor = " or multigrid.epoch_factor" if settings.is_on else ""
+        raise InputError(
+            f"{most:.3g} steps are more than the {2**31 - 1} that a run may have; lower "
+            f"total_epochs{factor}."
+        )
 
 
 def _parts(
@@ -284,9 +304,16 @@ def _parts(
         return [_Part("short cycles", 0, total_epochs, total_epochs)]
     if settings.cycle == "per_epoch":
         shown = total_epochs * settings.epoch_factor
-        lengths = [min(1.0, shown - epoch) / 4 for epoch in range(math.ceil(shown))]
+        # Not an epoch more for an error of rounding.
+        lengths = [min(1.0, shown - epoch) / 4 for epoch in range(math.ceil(shown - 1e-9))]
         return [
-            _Part(f"epoch {e + 1}, quarter {i + 1}", i, n, n / settings.epoch_factor)
+            _Part(
+                f"epoch {e + 1}, quarter {i + 1}",
+                i,
+                n,
+                n / settings.epoch_factor,
+                e > 0 and n < 1 / 4,
+            )
             for e, n in enumerate(lengths)
             for i in range(4)
         ]

@@ -23,6 +23,8 @@ make several configs of one: see `tempo.stages`.
 """
 
 import dataclasses
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -245,8 +247,9 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     optim.check(sections["optim"])
     optim.check_schedule(sections["schedule"])
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
-    if scalars["total_epochs"] <= 0:
-        raise InputError(f"total_epochs must be positive; got {scalars['total_epochs']}.")
+    epochs = scalars["total_epochs"]
+    if not (isinstance(epochs, numbers.Real) and 0 < epochs < math.inf):
+        raise InputError(f"total_epochs must be positive and finite; got {epochs!r}.")
     sharding.check_rules(scalars["sharding_rules"])
     evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
     for name in ("data", "clip", "input", "loop", "multigrid"):

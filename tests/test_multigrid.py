@@ -111,12 +111,37 @@ def test_a_run_too_short_for_its_cycle():
         plan(boundaries_epochs=(80, 40))
 
 
+@pytest.mark.parametrize("cycle, factor", [("none", ""), ("both", " or multigrid.epoch_factor")])
+def test_a_run_too_long_to_count_its_steps(cycle, factor):
+    with pytest.raises(InputError, match=f"than the 2147483647 .*; lower total_epochs{factor}.$"):
+        plan(cycle, total_epochs=1e9)
+
+
+def test_epochs_of_the_released_code_that_are_cut():
+    def per_epoch(factor, **changed):
+        return plan("per_epoch", {"epoch_factor": factor}.items(), total_epochs=100.0, **changed)
+
+    # 100 * 1.1 is a little more than 110.
+    assert per_epoch(1.1).phases[-1].name == "epoch 110, quarter 4"
+    # Each quarter of a twentieth of an epoch has 300 clips, and the first took 512 of them.
+    cut = per_epoch(1.0005)
+    last = [(phase.name, phase.num_steps) for phase in cut.phases if phase.first_clip >= 2_400_000]
+    assert last == [(f"epoch 101, quarter {i}", n) for i, n in ((1, 1), (3, 2), (4, 2))]
+    assert cut.epochs(cut.num_steps) == pytest.approx(100.05, abs=256 / 24_000)
+    starts = [phase.first_step for phase in cut.phases]
+    assert starts == [step for _, step in cut.knots[:-1]] and cut.knots[-1] == (100, cut.num_steps)
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"epoch_factor": 0}, "epoch_factor must be positive"),
-        ({"finetune_share": 1.0}, r"finetune_share must be in \[0, 1\)"),
-        ({"norm_group_size": -1}, "norm_group_size must be 0"),
+        ({"epoch_factor": 0}, "epoch_factor must be a positive number; got 0"),
+        ({"epoch_factor": float("nan")}, "epoch_factor must be a positive number; got nan"),
+        ({"epoch_factor": "inf"}, "epoch_factor must be a positive number; got 'inf'"),
+        ({"num_cycles": 2.5}, "num_cycles must be a positive whole number; got 2.5"),
+        ({"finetune_share": 1.0}, r"finetune_share must be a number in \[0, 1\)"),
+        ({"norm_group_size": -1}, r"norm_group_size must be a whole number, 0 \(the batch\)"),
+        ({"norm_group_size": 2.5}, "norm_group_size must be a whole number"),
         ({"cycle": "lnog"}, "Did you mean 'long'"),
     ],
 )
