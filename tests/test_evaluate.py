@@ -26,9 +26,9 @@ def evaluator(name, kind, every_epochs, label_kind="single"):
     return Evaluator(name, kind, scorer, every_epochs=every_epochs)
 
 
-def plan_of(settings, total_epochs):
+def plan_of(settings, total_epochs, **changed):
     clip = ClipSpec(num_frames=4)
-    sizes = {"size_px": 32, "batch_size": 3, "num_videos": 9}
+    sizes = {"size_px": 32, "batch_size": 3, "num_videos": 9} | changed
     return multigrid.plan(settings, clip=clip, total_epochs=total_epochs, **sizes)
 
 
@@ -56,6 +56,19 @@ def test_due_by_epochs_where_they_have_ever_fewer_steps():
     shown = [12, 18, 21, 33, 39, 42, 45][: plan.num_steps]
     due = [s for s in range(1, plan.num_steps) if evaluator("x", MultiView(), 2.0).is_due(s, plan)]
     assert due == [s + 1 for s, clips in enumerate(shown) if clips in (18, 39)]
+
+
+@pytest.mark.parametrize("cycle", ["short", "both"])
+@pytest.mark.parametrize("every_epochs, times", [(1.0, 30), (5.0, 6)])
+def test_due_by_epochs_shown_not_those_of_the_plain_schedule(cycle, every_epochs, times):
+    settings = multigrid.Settings(cycle=cycle, epoch_factor=1.5)
+    plan = plan_of(settings, total_epochs=20.0, num_videos=900)
+    periodic = evaluator("x", MultiView(), every_epochs)
+    due = [step for step in range(1, plan.num_steps + 1) if periodic.is_due(step, plan)]
+    assert len(due) == times and due[-1] == plan.num_steps
+    # The first step that is through with so many epochs.
+    for i, step in enumerate(due[:-1]):
+        assert plan.epochs(step - 1) < (i + 1) * every_epochs <= plan.epochs(step)
 
 
 def test_the_best_checkpoint_is_that_of_a_multi_view_evaluator():
