@@ -160,6 +160,9 @@ def read(
     config = {"model": target.model() | further}
     config |= _preprocessing(settings, public, {**defaults.clip, **target.clip}, defaults.views)
     made = models.create(num_classes, **config["model"])
+    if layout.family and layout.family.window:  # on which no shape depends
+        window = layout.family.window(made.backbone, config["clip"]["num_frames"], settings.size_px)
+        config["model"]["head"] = {"window": window, **config["model"].get("head", {})}
     shapes = tracing.module_shapes(
         made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
     )

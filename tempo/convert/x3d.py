@@ -4,6 +4,7 @@ The arrays of `x3d_xs`, `x3d_s` and `x3d_m` have the same names and shapes: they
 that they are trained and tested on.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -91,6 +92,12 @@ def _ratio(gates: list[tuple[int, int]]) -> int:
     return max(1, round(channels / inside))
 
 
+def _window(backbone: x3d.X3D, num_frames: int, size_px: int) -> list[int]:
+    """Sides of the features of a training clip, which public code gives one score to."""
+    side = math.ceil(size_px / (2 * math.prod(backbone.strides)))
+    return [max(1, num_frames // math.prod(backbone.strides_t)), side, side]
+
+
 FAMILY = Family(
     about="X3D",
     backbone=x3d.X3D,
@@ -99,5 +106,6 @@ FAMILY = Family(
     # PySlowFast has a norm on the shortcut of res2 that PyTorchVideo leaves out.
     of_source=("shortcut_norm",),
     protocols=PROTOCOLS,
+    window=_window,
 )
 """What the arrays of X3D tell, and what no array does."""

@@ -1,11 +1,15 @@
 """Heads: features to class scores."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from tempo.errors import InputError
+from tempo.models import fields
 
 AXES = (1, 2, 3)  # T, H, W
 
@@ -68,12 +72,18 @@ class X3DHead(nn.Module):
     A 1x1x1 convolution with norm and ReLU widens the features; their mean over the clip goes
     through a linear layer with ReLU, dropout, and the classifier. Float32 from the pool on.
 
+    The public code takes the mean over as many features as a training clip has and, where a test
+    clip is larger, scores every place of that window; softmax of the logits is then the mean of
+    the scores. In training, the logits are the mean of those of all places.
+
     Attributes:
       num_classes: K.
       conv, norm: factories; `norm` takes `use_running_average`.
       dropout_prob: probability of dropping an input of the classifier in training.
       features: of the linear layer before the classifier.
       expansion: channels of the convolution, as a multiple of those that it reads (cut off).
+      window: along T, H, W, the features that one score is of: of 13x160x160 clips 13, 5, 5.
+        Empty, or where there are no more than that: all of them.
     """
 
     num_classes: int
@@ -82,6 +92,17 @@ class X3DHead(nn.Module):
     dropout_prob: float = 0.5
     features: int = 2048
     expansion: float = 2.25
+    window: Sequence[int] = ()
+
+    def __post_init__(self):
+        window = self.window
+        is_window = isinstance(window, list | tuple) and len(window) in (0, 3)
+        if not is_window or not all(map(fields.is_whole, window)):
+            raise InputError(
+                "head.window must be frames, rows and columns of the last features, each at least "
+                f"1, or empty for all of them; got {window!r}."
+            )
+        super().__post_init__()
 
     @nn.compact
     def embed_and_score(self, x, *, train: bool):
@@ -104,11 +125,29 @@ class X3DHead(nn.Module):
             )
         x = self.conv(width, name="conv5")(x)
         x = nn.relu(self.norm(use_running_average=not train, name="norm5")(x))
-        x = x.astype(jnp.float32).mean(AXES, keepdims=True)
-        x = self.conv(self.features, dtype=jnp.float32, name="fc1")(x)
-        embedding = nn.relu(x[:, 0, 0, 0])
+        x = x.astype(jnp.float32)
+        fc1 = self.conv(self.features, dtype=jnp.float32, name="fc1")
         dropout = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")
-        return embedding, _classifier(self.num_classes)(dropout(embedding))
+        fc = _classifier(self.num_classes)
+        embedding = nn.relu(fc1(x.mean(AXES, keepdims=True)))
+        places = self._places(x)
+        if places is None:
+            return embedding[:, 0, 0, 0], fc(dropout(embedding))[:, 0, 0, 0]
+        logits = fc(dropout(nn.relu(fc1(places))))
+        if train:
+            logits = logits.mean(AXES)
+        else:
+            count = math.prod(places.shape[1:4])
+            logits = jax.nn.logsumexp(jax.nn.log_softmax(logits), AXES) - math.log(count)
+        return embedding[:, 0, 0, 0], logits
+
+    def _places(self, x):
+        """The means over every place of the window, `[B,T',H',W',C]`; None if there is one."""
+        window = [min(k, n) for k, n in zip(self.window, x.shape[1:4], strict=False)]
+        if not window or tuple(window) == x.shape[1:4]:
+            return None
+        sums = lax.reduce_window(x, 0.0, lax.add, (1, *window, 1), (1,) * 5, "VALID")
+        return sums / math.prod(window)
 
     def __call__(self, x, *, train: bool):
         """The logits of `embed_and_score`."""

@@ -10,6 +10,7 @@ import pytest
 import tempo
 from tempo import trees
 from tempo.convert import families, incoming, rules
+from tempo.convert import x3d as convert_x3d
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorchvideo")
@@ -99,13 +100,26 @@ def saved(state):
 
 
 def test_logits_are_those_of_pytorchvideo(small):
-    path = converted(small, "pytorchvideo", wrapper="model_state")
+    path = converted(small, "pytorchvideo", "--size", str(SIZE), wrapper="model_state")
     clip = clip_of(FRAMES, SIZE)
     expected = torch_logits(small, clip)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
     found = difference(run(path, clip), expected)
     assert found < 1e-4, found
     assert "norm_proj" not in tempo.load_model(path)[1]["params"]["backbone"]["stage1_block1"]
+
+
+def test_scores_of_larger_clips_are_the_means_of_those_of_every_window(small):
+    """Windows of 4x2x2 of the 6x3x3 features: the softmax of the logits is the public score."""
+    path = converted(small, "pytorchvideo", "--size", str(SIZE), wrapper="model_state")
+    clip = clip_of(FRAMES + 2, SIZE + 40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small.blocks[5], "activation", torch.nn.Softmax(dim=1))
+        expected = torch_logits(small, clip)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3
+    found = np.exp(run(path, clip))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
 
 
 def test_a_further_norm_of_pyslowfast_is_known_by_its_key(small):
@@ -132,7 +146,12 @@ def test_a_further_norm_of_pyslowfast_is_known_by_its_key(small):
 )
 def test_networks_of_the_model_zoo_are_known(name, num_keys, clip, preset, x3d):
     with torch.device("meta"):
-        state = getattr(x3d.hub, name)().state_dict()
+        net = getattr(x3d.hub, name)()
+    state = net.state_dict()
+    made = tempo.create_model(name, 400)
+    trained = {"x3d_s": (13, 160), "x3d_l": (16, 312)}[name]
+    kernel = net.blocks[5].pool.pool.kernel_size
+    assert convert_x3d.FAMILY.window(made.backbone, *trained) == list(kernel)
     assert len(state) == num_keys
     state = {k: np.broadcast_to(np.float32(0), tuple(v.shape)) for k, v in state.items()}
     theirs = {slowfast_name(k): v for k, v in state.items()}

@@ -127,12 +127,36 @@ def test_clips_without_pixels_are_refused():
     [
         ({"expansion": 0.1}, jnp.ones((1, 1, 1, 1, 4)), "must leave at least one channel of 4"),
         ({}, (jnp.ones((1, 1, 1, 1, 4)),) * 2, "one feature map; got 2 pathways"),
+        ({"window": (2, 0, 2)}, jnp.ones((1, 1, 1, 1, 4)), r"head.window .* got \(2, 0, 2\)"),
+        ({"window": (2, 2)}, jnp.ones((1, 1, 1, 1, 4)), r"head.window .* got \(2, 2\)"),
     ],
 )
 def test_features_that_the_head_cannot_read(fields, x, message):
-    head = heads.X3DHead(3, Conv, BatchNorm, **fields)
     with pytest.raises(tempo.InputError, match=message):
+        head = heads.X3DHead(3, Conv, BatchNorm, **fields)
         jax.eval_shape(lambda: head.init(jax.random.key(0), x, train=False))
+
+
+def test_windows_change_neither_the_embedding_nor_the_scores_of_what_fits_into_one():
+    x = jax.random.normal(jax.random.key(0), (2, 2, 3, 3, 4))
+    whole = heads.X3DHead(3, Conv, BatchNorm, features=6, dropout_prob=0.0)
+    variables = whole.init(jax.random.key(1), x, train=False)
+
+    def score(window, train=False):
+        head = whole.clone(window=window)
+        method, changed = "embed_and_score", ["batch_stats"] if train else False
+        result = head.apply(variables, x, train=train, method=method, mutable=changed)
+        return result[0] if train else result
+
+    embedding, logits = score(())
+    for window in ((2, 3, 3), (9, 3, 8)):
+        assert (score(window)[1] == logits).all()
+    smaller = score((2, 2, 3))
+    assert (smaller[0] == embedding).all()
+    assert jnp.allclose(jax.nn.logsumexp(smaller[1], -1), 0, atol=1e-6)
+    assert jnp.abs(jax.nn.log_softmax(logits) - smaller[1]).max() > 1e-4
+    # In training the logits are averaged, not what softmax makes of them.
+    assert jnp.abs(jax.nn.logsumexp(score((2, 2, 3), train=True)[1], -1)).max() > 1e-2
 
 
 def test_scores_are_linear_in_the_embedding_and_float32():
