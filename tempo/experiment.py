@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -265,21 +266,11 @@ def plan(experiment: Experiment) -> multigrid.Plan:
       InputError: a batch that devices, norm groups or the number of videos do not allow.
     """
     r = experiment.recipe
-    accumulate, per_video = r.loop.accumulate_steps, r.input.clips_per_video
-    videos = len(experiment.records.split(r.data.train_split))
+    made = plan_of(r, len(experiment.records.split(r.data.train_split)))
     if not r.multigrid.is_on:
+        accumulate = r.loop.accumulate_steps
         sharding.check_batch_size("batch_size", r.batch_size, experiment.mesh, accumulate)
-    if per_video < 1 or r.batch_size % per_video:
-        raise InputError(
-            f"input.clips_per_video={per_video} does not divide batch_size={r.batch_size}."
-        )
-    made = plan_of(r, videos)
-    _check_batches(r, made, sharding.batch_unit(experiment.mesh))
-    if videos < r.batch_size // per_video:
-        raise InputError(
-            f"batch_size={r.batch_size} is more than the {videos} videos of split "
-            f"{r.data.train_split!r}; use at most {videos * per_video}."
-        )
+    check_batches(r, made, sharding.batch_unit(experiment.mesh))
     return made
 
 
@@ -287,8 +278,18 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
     """The plan of a config's run on so many videos, whatever the devices.
 
     Raises:
-      InputError: as `multigrid.plan`.
+      InputError: as `multigrid.plan`; or a batch that the number of videos does not allow.
     """
+    per_video, batch = r.input.clips_per_video, r.batch_size
+    if not isinstance(batch, numbers.Integral) or batch < 1:
+        raise InputError(f"batch_size must be a whole number, 1 or more; got {batch!r}.")
+    if per_video < 1 or batch % per_video:
+        raise InputError(f"input.clips_per_video={per_video} does not divide batch_size={batch}.")
+    if num_videos < batch // per_video:
+        raise InputError(
+            f"batch_size={batch} is more than the {num_videos} videos of split "
+            f"{r.data.train_split!r}; use at most {num_videos * per_video}."
+        )
     is_stepped = r.schedule.get("name") == "steps"
     return multigrid.plan(
         r.multigrid,
@@ -302,7 +303,7 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
     )
 
 
-def _check_batches(r: recipe.Recipe, made: multigrid.Plan, num_devices: int) -> None:
+def check_batches(r: recipe.Recipe, made: multigrid.Plan, num_devices: int) -> None:
     """Raises `InputError` for a step whose clips devices, micro-batches or norms cannot share."""
     accumulate, model = r.loop.accumulate_steps, training_model(r)
     groups = model.get("norm_groups", 1), model.get("norm_group_size", 0)

@@ -50,9 +50,10 @@ def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
       source: who says so.
 
     Raises:
-      InputError: a schedule that cannot be.
+      InputError: a run that training would refuse, on one device.
     """
     plan = experiment.plan_of(recipe, num_videos)
+    experiment.check_batches(recipe, plan, 1)
     rates = _rates(recipe, plan)
     lines = [
         f"{num_videos} videos ({source}), {recipe.total_epochs:g} epochs of the plain schedule, "
@@ -60,9 +61,9 @@ def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
         "",
         *_phases(plan, rates),
         "",
-        *_shapes(plan),
+        *_shapes(plan, has_strides=recipe.clip.sampling != "segments"),
         "",
-        *_saving(plan),
+        *_saving(plan, recipe.batch_size),
     ]
     return "\n".join(lines) + "\n"
 
@@ -99,7 +100,7 @@ def _phases(plan: multigrid.Plan, rates: Sequence[tuple[float, float]]) -> Itera
     yield from lines
 
 
-def _shapes(plan: multigrid.Plan) -> Iterator[str]:
+def _shapes(plan: multigrid.Plan, has_strides: bool) -> Iterator[str]:
     steps = collections.Counter()
     for phase in plan.phases:
         whole, rest = divmod(phase.num_steps, len(phase.shapes))
@@ -110,25 +111,24 @@ def _shapes(plan: multigrid.Plan) -> Iterator[str]:
     width = max(len(_short(shape)) for shape in shapes)
     for shape in shapes:
         low, high = min(shape.strides), max(shape.strides)
-        strides = f"stride {low}" + (f" to {high}" if high > low else "")
-        yield f"  {_short(shape):{width}}  {strides}, {steps[shape]} steps"
+        strides = f"stride {low}" + (f" to {high}" if high > low else "") + ", "
+        yield f"  {_short(shape):{width}}  {strides * has_strides}{steps[shape]} steps"
 
 
-def _saving(plan: multigrid.Plan) -> Iterator[str]:
+def _saving(plan: multigrid.Plan, batch_size: int) -> Iterator[str]:
     shown = plan.epochs(plan.num_steps)
     yield f"{plan.num_steps} steps show {shown:.1f} epochs."
     if plan.is_plain:
         return
-    base = min(shape.batch_size for shape in plan.programs())
     clips = shown * plan.clips_per_epoch
     yield (
-        f"A plain run has {plan.plain_steps} steps of {base} clips: x"
+        f"A plain run has {plan.plain_steps} steps of {batch_size} clips: x"
         f"{plan.plain_steps / plan.num_steps:.2f} as many. At equal epochs it would have "
-        f"x{clips / base / plan.num_steps:.2f}."
+        f"x{clips / batch_size / plan.num_steps:.2f}."
     )
     last = plan.phases[-1]
     if len(plan.phases) > 1 and last.name == "fine-tuning":
-        cyclic = last.first_clip / base / last.first_step
+        cyclic = last.first_clip / batch_size / last.first_step
         yield f"Until the fine-tuning that is x{cyclic:.2f}."
 
 

@@ -68,7 +68,7 @@ def test_a_batch_that_no_shape_may_have_is_named(batch_size, num_devices, change
     made = recipe.from_config(config_of(**changed))
     plan = experiment.plan_of(made, 480)
     with pytest.raises(InputError, match=f"^batch_size={batch_size} makes {message}"):
-        experiment._check_batches(made, plan, num_devices)
+        experiment.check_batches(made, plan, num_devices)
 
 
 def test_norm_groups_are_told_once_and_networks_must_take_the_smallest_clips():

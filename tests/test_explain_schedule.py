@@ -48,6 +48,34 @@ def test_plain_schedules_and_many_phases_are_short():
     assert "... 220 more, likewise ..." in explain_schedule.explain(many, 24_000)
 
 
+def test_the_plain_run_has_the_batch_of_the_config_even_where_no_step_has():
+    cut = make(multigrid={"cycle": "short"}, batch_size=8, total_epochs=4 / 3)
+    lines = explain_schedule.explain(cut, 24).splitlines()
+    assert "2 distinct shapes, compiled once each:" in lines  # 32 and 16 clips, then it ends
+    assert lines[-1].startswith("A plain run has 4 steps of 8 clips: x2.00 as many. At equal")
+    assert lines[-1].endswith("it would have x3.00.")
+
+
+def test_segments_have_no_stride():
+    clip = {"num_frames": 4, "sampling": "segments"}
+    assert "  8x4x32  12 steps\n" in explain_schedule.explain(make(clip=clip), 24)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number, 1 or more; got 0"),
+        ({"batch_size": 8.0}, "batch_size must be a whole number, 1 or more; got 8.0"),
+        ({"batch_size": 12}, "batch_size=12 makes steps of 12 clips .*: 8 and 16"),
+        ({"batch_size": 32}, "batch_size=32 is more than the 24 videos of split 'train'"),
+        ({"input": {"clips_per_video": 0}}, "clips_per_video=0 does not divide batch_size=8"),
+    ],
+)
+def test_what_training_refuses_is_not_explained(changed, message):
+    with pytest.raises(InputError, match=message):
+        explain_schedule.explain(make(multigrid={"cycle": "short"}, **changed), 24)
+
+
 def test_videos_are_counted_without_making_any():
     assert explain_schedule.count_videos(make(), 7)[0] == 7
     data = {"dir": "nowhere", "generate": {"num_train": 24}}
