@@ -39,6 +39,10 @@ def test_a_workdir_is_claimed_again_by_the_same_config_with_its_defaults_spelt_o
     with checkpoint.Checkpoints(workdir) as checkpoints:
         checkpoints.save(1, {"step": 1}, {})
     experiment.claim_workdir(workdir, config_of(init_from="", sharding_rules=()))
+    experiment.claim_workdir(workdir, config_of(multigrid={"cycle": "none"}))
+    experiment.claim_workdir(workdir, config_of())
+    with pytest.raises(InputError, match="multigrid/cycle: 'none' there, 'short' now"):
+        experiment.claim_workdir(workdir, config_of(multigrid={"cycle": "short"}))
     with pytest.raises(InputError, match="init_from: '' there, 'x' now"):
         experiment.claim_workdir(workdir, config_of(init_from="x"))
 

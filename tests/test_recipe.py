@@ -200,3 +200,12 @@ def test_features_are_stored_by_multi_view_evaluators_alone():
     assert "save_embedding" not in given["eval"]["a"]
     with pytest.raises(InputError, match="kind 'multi_view', but none runs"):
         recipe.with_embedding({"eval": {"b": {"kind": "use_of_time"}}})
+
+
+@pytest.mark.parametrize("name", ["tpn_k400", "tpn_epic", "tpn_sthv1", "tpn_sthv2", "vipriors"])
+def test_the_command_line_may_set_the_cycle_of_any_recipe(name):
+    """It changes only what a config has."""
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.get_config().multigrid.cycle == "none"

@@ -263,6 +263,7 @@ def fill(
                     "weight_decay": weight_decay, "clip_norm": clip_norm}  # fmt: skip
     config.schedule = {"name": "steps", "base_lr": 0.01, "reference_batch": 64,
                        "boundaries_epochs": boundaries_epochs}  # fmt: skip
+    config.multigrid = {"cycle": "none"}
     config.mesh = {"model": 1}
     config.eval = {
         "single_view": {"split": "val", "every_epochs": 5.0, "views": "center"},

@@ -275,6 +275,7 @@ def fill(config: Any, chosen: Argument) -> Any:
         "factor": 0.1,
     }
     config.loop = {"accumulate_steps": 1, "checkpoint_every_steps": 500, "stop_at": 0.0}
+    config.multigrid = {"cycle": "none"}
     config.mesh = {"model": 1}
     config.eval = evaluators(values)
     config.stages = stages(values)
