@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tempo import files
+from tempo import command_line, files
 from tempo.errors import InputError
 from tempo.version import __version__
 
@@ -28,19 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     given = _parser().parse_args(argv)
-    try:
-        _run(given, f"python -m tempo.ensemble {shlex.join(argv)}")
-    except BrokenPipeError:  # whoever reads has read enough: `... | head -1`
-        # Python writes out what is left when it ends, which would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: stopped; nothing was written.", file=sys.stderr)
-        return 130
-    return 0
+    line = f"python -m tempo.ensemble {shlex.join(argv)}"
+    return command_line.run(lambda: _run(given, line), stopped="stopped; nothing was written.")
 
 
 def ensemble(

@@ -3,7 +3,8 @@
 Any number of the config can be changed on the command line: `--config.batch_size=8`. A config with
 stages runs them one after the other; looking at a config, or evaluating with one, takes the last.
 The same command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and
-saved), 1 the run failed, 2 bad input.
+saved), 1 the run failed, 2 bad input, 130 stopped from the keyboard, 141 nobody reads the output
+any more.
 """
 
 import os
@@ -14,7 +15,8 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from tempo.errors import InputError, RunError
+from tempo import command_line
+from tempo.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -136,16 +138,7 @@ def main(argv: list[str]) -> int:
 def run() -> None:
     """Entry point: turns bad input into one line and an exit status."""
     logging.set_verbosity(logging.WARNING)
-    app.run(_guarded_main, flags_parser=_parse_flags)
-
-
-def _guarded_main(argv: list[str]) -> int:
-    try:
-        return main(argv)
-    except InputError as e:
-        return _complain(e, 2)
-    except RunError as e:
-        return _complain(e, 1)
+    app.run(lambda argv: command_line.run(lambda: main(argv)), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -153,9 +146,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except KeyError as e:  # its text is the repr of its message
-        sys.exit(_complain(" ".join(str(e.args[0]).split()), 2))
+        sys.exit(command_line.complain(" ".join(str(e.args[0]).split()), 2))
     except (AttributeError, ValueError, TypeError, OSError, flags.Error) as e:
-        sys.exit(_complain(" ".join(str(_own(e) or e).split()), 2))
+        sys.exit(command_line.complain(" ".join(str(_own(e) or e).split()), 2))
     except SystemExit:  # --help: absl has printed it and calls that a failure
         sys.exit(0)
 
@@ -167,11 +160,6 @@ def _own(error: BaseException) -> InputError | None:
         said = error if isinstance(error, InputError) else said
         error = error.__cause__ or error.__context__
     return said
-
-
-def _complain(error: object, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return status
 
 
 def _config() -> ml_collections.ConfigDict | None:

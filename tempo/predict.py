@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tempo import command_line
 from tempo.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,18 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     given = _parser().parse_args(argv)
     _take_any_name()
-    try:
-        return _run(given)
-    except BrokenPipeError:  # whoever reads has read enough: `... | head -1`
-        # Python writes out what is left when it ends, which would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: stopped.", file=sys.stderr)
-        return 130
+    return command_line.run(lambda: _run(given))
 
 
 def _take_any_name() -> None:

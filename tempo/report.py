@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
-from tempo import files
+from tempo import command_line, files
 from tempo.errors import InputError
 from tempo.version import __version__
 
@@ -28,25 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     given = _parser().parse_args(argv)
-    try:
-        path = write(
-            given.workdir,
-            given.out,
-            baseline=given.baseline,
-            tempo_from=given.tempo_from,
-            smoothing_frames=given.smoothing,
-            min_peak=given.min_peak,
-            correct_only=given.correct_only,
-            command=f"python -m tempo.report {shlex.join(argv)}",
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: stopped; nothing was written.", file=sys.stderr)
-        return 130
+    line = f"python -m tempo.report {shlex.join(argv)}"
+    return command_line.run(lambda: _run(given, line), stopped="stopped; nothing was written.")
+
+
+def _run(given: argparse.Namespace, command: str) -> None:
+    path = write(
+        given.workdir,
+        given.out,
+        baseline=given.baseline,
+        tempo_from=given.tempo_from,
+        smoothing_frames=given.smoothing,
+        min_peak=given.min_peak,
+        correct_only=given.correct_only,
+        command=command,
+    )
     print(path)
-    return 0
 
 
 def write(

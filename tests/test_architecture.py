@@ -16,6 +16,7 @@ ALLOWED = {
     "version": set(),
     "errors": set(),
     "files": set(),
+    "command_line": {"errors"},
     "types": {"errors"},
     "cycles": {"errors"},
     "multigrid": {"errors", "types", "cycles"},
@@ -79,14 +80,14 @@ ALLOWED = {
     "prediction": {
         "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "task",
     },
-    "predict": {"errors", "analysis", "prediction"},
+    "predict": {"errors", "command_line", "analysis", "prediction"},
     "main": {
-        "errors", "models", "train", "evaluate", "explain", "explain_schedule", "recipe", "staged",
-        "stages",
+        "errors", "command_line", "models", "train", "evaluate", "explain", "explain_schedule",
+        "recipe", "staged", "stages",
     },
     "prepare": {"errors", "types", "data"},
-    "ensemble": {"version", "errors", "files", "analysis"},
-    "report": {"version", "errors", "files", "analysis", "checkpoint"},
+    "ensemble": {"version", "errors", "command_line", "files", "analysis"},
+    "report": {"version", "errors", "command_line", "files", "analysis", "checkpoint"},
     "__init__": {"version"},
 }  # fmt: skip
 
