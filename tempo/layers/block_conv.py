@@ -180,11 +180,12 @@ def multi_temporal(
     pool: str = "soft",
     frames: Slot = "triplet",
     share_indices: bool = False,
+    train: bool = False,
 ):
     """A multi-temporal convolution of 3x3x3, mtconv{number} (2011.03949, section III).
 
     Both of its branches end in the activation, so that of the block behind it should be one that
-    changes nothing when it is applied again, as `relu` is.
+    changes nothing when it is applied again, as `relu` is. `train` is given by the network.
 
     Options: those fields of `mtconv.MTConv`.
     """
@@ -203,6 +204,7 @@ def multi_temporal(
         frames=frames,
         share_indices=share_indices,
         scale_init=scale_init,
+        train=train,
         name=f"mtconv{name_suffix}",
     )(x)
 

@@ -51,12 +51,13 @@ class MTConv(nn.Module):
       lateral_from: a name of `LATERALS`; the release has `pre`.
       share_norm: the prolonged and the lateral convolution have one norm, as in the release. A
         training step moves its running statistics twice.
-      pool: psi, a name of `pooling.POOLS`; `stochastic` draws where there is a `dropout` key.
+      pool: psi, a name of `pooling.POOLS`; `stochastic` draws in training, from the `dropout` rng.
       frames: phi, a row of `frame_selection.FRAMES` with its options.
       share_indices: the prolonged branch keeps the frames that were chosen of a_L, where the two
         have as many frames, that is without a stride in time.
       is_activated: without it no `act` on either branch, for the last layer of a residual branch.
       scale_init: initialiser of the scale of every norm; None is the norm's own.
+      train: as the norms have it bound; what draws, draws.
     """
 
     conv: Callable
@@ -74,6 +75,7 @@ class MTConv(nn.Module):
     share_indices: bool = False
     is_activated: bool = True
     scale_init: Callable | None = None
+    train: bool = False
 
     def __post_init__(self):
         if not 0 < self.ratio <= 1:
@@ -132,19 +134,26 @@ class MTConv(nn.Module):
         select = slots.make(self.frames, frame_selection.FRAMES, "frames of MTConv")
         window = (2 if select is None else 1, 2, 2)
         pool = pooling.POOLS[self.pool]
-        train = self.has_rng("dropout")
+        draws = self.train and self.has_rng("dropout")
+        chosen = [False] * len(inputs)
+        if select is not None and self.pool != "stochastic":
+            # Pools treat each frame on its own: those that are dropped anyway are not pooled.
+            border = select.keywords.get("border", "interior")
+            chosen = [frame_selection.has_no_choice(x.shape[1], border) for x in inputs]
+            inputs = [select(x) if now else x for x, now in zip(inputs, chosen, strict=True)]
         pooled = [
-            pool(x, window, key=self.make_rng("dropout") if train else None, train=train)
+            pool(x, window, key=self.make_rng("dropout") if draws else None, train=draws)
             for x in inputs
         ]
         if select is None:
             return pooled
         prolonged, lateral = pooled
         frames = lateral.shape[1]
-        if self.share_indices and frames == prolonged.shape[1] and frames > 2:
-            chosen = frame_selection.indices(lateral, **select.keywords)
-            return [frame_selection.take(x, chosen) for x in pooled]
-        return [select(x) for x in pooled]
+        is_shared = self.share_indices and frames == prolonged.shape[1] and frames > 2
+        if is_shared and not any(chosen):
+            rows = frame_selection.indices(lateral, **select.keywords)
+            return [frame_selection.take(x, rows) for x in pooled]
+        return [x if done else select(x) for x, done in zip(pooled, chosen, strict=True)]
 
     def _norm(self, name: str):
         init = {} if self.scale_init is None else {"scale_init": self.scale_init}

@@ -57,8 +57,7 @@ def make(
             _check_option(f"{what} {name!r}: {key}", value, parameters[key].default)
     if row is None:
         return None
-    if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
-        given = {k: v for k, v in given.items() if k in parameters}
+    given = {k: v for k, v in given.items() if k in parameters}
     return functools.partial(row, **given, **options)
 
 

@@ -90,6 +90,7 @@ _PLACE = {
     "strides": (1, 1, 1),
     "is_activated": True,
     "scale_init": None,
+    "train": False,
 }
 
 
@@ -266,7 +267,7 @@ class MTNet(nn.Module):
         x = self._stem(x.astype(self.dtype), norm, train)
         features = {}
         for stage in range(4):
-            x = self._stage(x, stage, norm)
+            x = self._stage(x, stage, norm, train)
             features[f"res{stage + 2}"] = x
         return features
 
@@ -292,24 +293,24 @@ class MTNet(nn.Module):
             self.stem_frames, STEM_FRAMES, "stem_frames (config.backbone.stem_frames)"
         )
 
-    def _split(self, norm) -> Callable:
+    def _split(self, norm, train: bool = False) -> Callable:
         """`MTConv` with the network's options bound."""
         return slots.make(
             {**self.mtconv, "name": "mtconv"},
             {"mtconv": mtconv.MTConv},
             "config.backbone",
-            **_PLACE,
+            **{**_PLACE, "train": train},
             conv=self.conv,
             norm=norm,
             act=nn.relu,
             ratio=float(self.ratio),
         )
 
-    def _stage(self, x, stage: int, norm):
+    def _stage(self, x, stage: int, norm, train: bool):
         block = nn.remat(MTBlock) if self.remat else MTBlock
         time, space = self.strides_t[stage], self.strides[stage]
         width = self.widths[stage]
-        split = self._split(norm)
+        split = self._split(norm, train)
         gate = functools.partial(
             recurrent.SqueezeRecursion, cell=self.cell, num_layers=self.sr_layers
         )

@@ -198,7 +198,7 @@ class ResNet(nn.Module):
             x = _join(x, laterals[stage]) if laterals else x
             # Only now, so that a lateral connection from res2 meets the frames of res2.
             x = pooling.ceil_max_pool_time(x, self.pool2_stride_t) if stage == 1 else x
-            x = self._stage(x, stage, norm, act)
+            x = self._stage(x, stage, norm, act, train)
             features[f"res{stage + 2}"] = x
         return features
 
@@ -220,14 +220,14 @@ class ResNet(nn.Module):
             x = pooling.max_pool(x, window, (self.pool1_stride_t, 2, 2), pad)
         return x
 
-    def _slots(self, norm) -> dict[str, Callable | None]:
+    def _slots(self, norm, train: bool = False) -> dict[str, Callable | None]:
         """What the slots of the blocks name, with their options bound."""
         given = {"conv": self.conv, "norm": norm}
         options = self.temporal if isinstance(self.temporal, Mapping) else {}
         shift = {} if "shift_div" in options else {"shift_div": self.shift_div}
         tables = {
             "temporal": (temporal.TEMPORAL, {**given, **shift}),
-            "conv_b": (block_conv.CONV_B, {}),
+            "conv_b": (block_conv.CONV_B, {"train": train}),
             "attention": (attention.ATTENTION, given),
         }
         return {
@@ -248,9 +248,9 @@ class ResNet(nn.Module):
         inflated = blocks.INFLATED[self.inflate_style][self.block]
         return tuple(kernel_t if is_inflated else 1 for is_inflated in inflated)
 
-    def _stage(self, x, stage: int, norm, act):
+    def _stage(self, x, stage: int, norm, act, train: bool):
         block = nn.remat(blocks.ResidualBlock) if self.remat else blocks.ResidualBlock
-        modules = self._slots(norm)
+        modules = self._slots(norm, train)
         module = modules.pop("temporal")
         time, space = self.strides_t[stage], self.strides[stage]
         for i in range(self.depths[stage]):

@@ -22,7 +22,7 @@ SEEN, UNSEEN = 4, 2  # of 6 channels
 def build(train=False, **fields):
     fields = {"features": 9, "kernel_size": (3, 3, 3), "ratio": 0.6, "act": nn.relu, **fields}
     norm = functools.partial(BatchNorm, use_running_average=not train)
-    return mtconv.MTConv(conv=Conv, norm=norm, **fields)
+    return mtconv.MTConv(conv=Conv, norm=norm, train=train, **fields)
 
 
 def clips(*shape, seed=0):
@@ -218,10 +218,16 @@ def test_scale_init_and_stochastic_draws():
     run = jax.jit(lambda variables, **rngs: module.apply(variables, x, rngs=rngs))
     np.testing.assert_array_equal(run(variables), 0)
     variables = weights(module, x)
-    draws = [run(variables, dropout=jax.random.key(seed)) for seed in (0, 0, 1)]
+    # In training alone, where the norms still have their running statistics: the draws are seen.
+    trained = module.clone(train=True)
+    draw = jax.jit(lambda variables, **rngs: trained.apply(variables, x, rngs=rngs))
+    draws = [draw(variables, dropout=jax.random.key(seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert np.abs(draws[0] - draws[2]).max() > 1e-3
     assert np.abs(draws[0] - run(variables)).max() > 1e-3
+    np.testing.assert_array_equal(run(variables, dropout=jax.random.key(0)), run(variables))
+    with pytest.raises(tempo.InputError, match="draws in training; give it a random key"):
+        jax.eval_shape(draw, variables)
 
 
 def test_half_precision_gives_half_precision():

@@ -25,7 +25,7 @@ def test_a_slot_is_a_name_or_a_mapping_with_options():
     assert slots.make("none", TABLE, "part", conv=1) is None
     assert slots.make("row", TABLE, "part", conv="c", norm="n")(3) == ("c", 3)
     assert slots.make({"name": "row", "scale": 2}, TABLE, "part", conv="c")(3) == ("c", 6)
-    assert slots.make({"name": "free"}, TABLE, "part", conv="c")(3) == (3, {"conv": "c"})
+    assert slots.make({"name": "free"}, TABLE, "part", conv="c")(3) == (3, {})
     assert slots.name_of({"scale": 2}) == slots.name_of("none") == "none"
 
 

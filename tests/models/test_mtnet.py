@@ -250,3 +250,29 @@ def test_fields_that_cannot_be(fields, message):
 def test_clips_of_nothing_are_refused():
     with pytest.raises(tempo.InputError, match="Clips of 4x0x8 leave the stages"):
         stage_shapes(tiny(), 4, 0, 8)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        {"variant": "mtnet_s", "widths": (8,) * 4, "mtconv": {"pool": "stochastic"}},
+        {"variant": "c2d_r50", "width": 8, "conv_b": {"name": "mtconv", "pool": "stochastic"}},
+    ],
+)
+def test_stochastic_pools_draw_in_training_alone_whatever_keys_there_are(backbone):
+    backbone = {**backbone, "depths": (1, 0, 0, 0)}
+    model = tempo.create_model({"backbone": backbone, "head": {"dropout_prob": 0.0}}, 3)
+    x = jax.ShapeDtypeStruct((1, 4, 16, 16, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
+
+    def run(variables, x, key, train):
+        return model.apply(
+            variables, x, train=train, rngs={"dropout": key}, mutable=["batch_stats"]
+        )
+
+    def draws(train):
+        traced = functools.partial(run, train=train)
+        return "random_bits" in str(jax.make_jaxpr(traced)(variables, x, jax.random.key(0)))
+
+    assert draws(True)
+    assert not draws(False)
