@@ -55,7 +55,7 @@ def indices(x, *, select: str = "lowest", square: bool = False, border: str = "i
     first = 0 if lookup(BORDER, border, "border of the frame selection") else 1
     batch, frames = x.shape[:2]
     kept = frames // 2
-    if _has_no_choice(frames, border):
+    if has_no_choice(frames, border):
         return jnp.broadcast_to(jnp.arange(1, 1 + kept, dtype=jnp.int32), (batch, kept))
     _, found = lax.top_k(sign * scores(x, square=square, border=border), kept)
     return jnp.sort(found + first, axis=-1).astype(jnp.int32)
@@ -98,14 +98,19 @@ def select_frames(x, *, select: str = "lowest", square: bool = False, border: st
         return x
     if frames == 2:
         return jnp.mean(x, axis=1, dtype=jnp.float32, keepdims=True).astype(x.dtype)
-    if _has_no_choice(frames, border):
+    if has_no_choice(frames, border):
         return x[:, 1:-1]
     return take(x, indices(x, select=select, square=square, border=border))
 
 
-def _has_no_choice(frames: int, border: str) -> bool:
-    """Whether as many frames are kept as compete: 3 or 4, but for the ends."""
-    return not BORDER[border] and frames // 2 == frames - 2
+def has_no_choice(frames: int, border: str = "interior") -> bool:
+    """Whether as many frames are kept as compete: 3 or 4, but for the ends.
+
+    Raises:
+      InputError: an unknown `border`.
+    """
+    has_ends = lookup(BORDER, border, "border of the frame selection")
+    return not has_ends and frames // 2 == frames - 2
 
 
 FRAMES = {"triplet": select_frames, "pool": None}
