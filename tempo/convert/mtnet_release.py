@@ -56,7 +56,10 @@ ROWS = (
 
 def _cell(arrays: Mapping[str, Any]) -> str:
     """GRU or LSTM, the two that the release has, by the rows of their stacked gates."""
-    rows, hidden = arrays["weight_hh_l0"].shape if "weight_hh_l0" in arrays else (0, 1)
+    shape = arrays["weight_hh_l0"].shape if "weight_hh_l0" in arrays else (0, 1)
+    if len(shape) != 2:
+        raise InputError(f"weight_hh_l0 of a recurrent layer must have two axes; it has {shape}.")
+    rows, hidden = shape
     for cell in ("gru", "lstm"):
         if rows == len(recurrent.GATES[cell]) * hidden:
             return cell

@@ -53,6 +53,7 @@ def to_leaves(cell: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     """
     gates = lookup(GATES, cell, "recurrent cell of PyTorch")
     leaves = {}
+    hidden = None  # that of the first array is that of all
     for n in range(sum(key.startswith("weight_ih_l") for key in arrays)):
         parts = {}
         for name, ndim in (("weight_ih", 2), ("weight_hh", 2), ("bias_ih", 1), ("bias_hh", 1)):
@@ -61,6 +62,13 @@ def to_leaves(cell: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
                 raise InputError(
                     f"{name}_l{n} has shape {value.shape}, which are not the {len(gates)} gates of "
                     f"a {cell}; is it of another cell? There are: {', '.join(GATES)}."
+                )
+            hidden = hidden or len(value) // len(gates)
+            columns = value.shape[1:] if name == "weight_hh" or (n and ndim == 2) else ()
+            if (len(value) // len(gates), *columns) != (hidden, *[hidden] * len(columns)):
+                raise InputError(
+                    f"{name}_l{n} has shape {value.shape}, and the arrays before it are of a "
+                    f"{cell} of {hidden} channels; is one of another layer?"
                 )
             parts[name] = dict(zip(gates, np.split(value, len(gates)), strict=True))
         for side in "ih":

@@ -133,3 +133,5 @@ def test_what_does_not_fit_is_said_in_one_line():
     refused("its keys begin with backbone.conv1; check --source", {"backbone.conv1": np.zeros(3)})
     odd = {"layer1.0.sr_short.op.weight_hh_l0": np.zeros((4, 2), np.float32)}
     refused("has 4 rows of gates for 2 channels, which is neither a GRU", odd)
+    flat = {"layer1.0.sr_short.op.weight_hh_l0": np.zeros(6, np.float32)}
+    refused(r"weight_hh_l0 of a recurrent layer must have two axes; it has \(6,\)", flat)

@@ -62,6 +62,8 @@ def test_layers_are_found_and_refused_in_one_line():
     for cell, given, message in [
         ("lstm", gru, r"weight_ih_l0 has shape \(6, 2\), which are not the 4 gates of a lstm"),
         ("gru", {"weight_ih_l0": gru["weight_ih_l0"]}, "lacks weight_hh_l0; it has weight_ih_l0"),
+        ("gru", {**gru, "bias_hh_l0": np.zeros(9)}, r"bias_hh_l0 has shape \(9,\).* 2 channels"),
+        ("gru", {**gru, "weight_hh_l0": np.zeros((6, 3))}, r"shape \(6, 3\).* of 2 channels"),
         ("lstm_peephole", gru, "'lstm_peephole'.*There are|lstm_peephole"),
     ]:
         with pytest.raises(tempo.InputError, match=message):
