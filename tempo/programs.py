@@ -6,6 +6,7 @@ the devices for as long, and one that does not compile would be found hours late
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
@@ -71,7 +72,7 @@ def cached_in(folder: str, workdir: str, *, is_wanted: bool) -> Iterator[None]:
       is_wanted: whether there is enough to compile.
 
     Raises:
-      InputError: a folder that cannot be made.
+      InputError: a folder that cannot be made or written to.
     """
     before = jax.config.jax_compilation_cache_dir
     if folder == "auto":
@@ -82,8 +83,13 @@ def cached_in(folder: str, workdir: str, *, is_wanted: bool) -> Iterator[None]:
     try:
         if folder:
             os.makedirs(folder, exist_ok=True)
+            # jax only warns, once for every program that it cannot keep.
+            tempfile.TemporaryFile(dir=folder).close()
     except OSError as e:
-        raise InputError(f"loop.compile_cache: cannot make the folder {folder!r} ({e}).") from None
+        raise InputError(
+            f"loop.compile_cache: the folder {folder!r} cannot be made or written to "
+            f'({e.strerror}); name another, or "" for none.'
+        ) from None
     _use(os.path.abspath(folder) if folder else None)
     try:
         yield
