@@ -142,11 +142,13 @@ def training_model(r: recipe.Recipe) -> dict[str, Any]:
     size = r.multigrid.norm_group_size
     if not (r.multigrid.is_on and size):
         return dict(r.model)
-    told = [key for key in ("norm_groups", "norm_group_size") if r.model.get(key, 0) > 1]
+    neutral = {"norm_groups": 1, "norm_group_size": 0}
+    told = [key for key in neutral if r.model.get(key, 0) > 1]
     if told:
         raise InputError(
             f"model.{told[0]}={r.model[told[0]]} and multigrid.norm_group_size={size} both say "
-            f"which clips share statistics; leave out model.{told[0]}, or set the other to 0."
+            f"which clips share statistics; set model.{told[0]}={neutral[told[0]]}, or "
+            "the other to 0."
         )
     return {**r.model, "norm_group_size": size}
 
