@@ -59,9 +59,9 @@ def costs(names: Sequence[str] = tuple(COSTS)) -> str:
                 f"{mparams:.1f}",
                 f"{own_mparams:.2f}",
                 f"{100 * (own_mparams / mparams - 1):+.1f} %",
-                f"{gflops:g}",
+                f"{gflops:g}" if gflops else "not stated",
                 f"{own_gmacs:.2f}",
-                f"{100 * (own_gmacs / gflops - 1):+.1f} %",
+                f"{100 * (own_gmacs / gflops - 1):+.1f} %" if gflops else "",
             ]
         )
     head = ["row", "M parameters theirs", "ours", "apart", "GFLOPs theirs", "GMACs ours", "apart"]

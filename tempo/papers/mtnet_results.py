@@ -167,6 +167,7 @@ _CELLS = {
         "gru": (83.4, 95.9, 90, 111),
     },
 }
+# Of MTNet-M alone, without GFLOPs.
 _CELL_MPARAMS = {"rnn": 24.3, "lstm": 26.5, "lstm_peephole": 26.5, "gru": 25.8}
 _SIZE_COSTS = {"s": (25.8, 5.8), "m": (25.8, 8.8), "l": (50.1, 17.6)}
 _NETS = {
@@ -248,7 +249,7 @@ ROWS: dict[str, dict[str, Row]] = {
 }
 """Rows by recipe (a file of `configs/`) and name. The name's first part is the table."""
 
-COSTS: dict[str, tuple[float, float]] = {
+COSTS: dict[str, tuple[float, float | None]] = {
     **{f"t5.{size}": cost for size, cost in _SIZE_COSTS.items()},
     **{f"t2.{net}": (mparams, gflops) for net, (*_, gflops, mparams) in _NETS.items()},
     **{
@@ -256,13 +257,9 @@ COSTS: dict[str, tuple[float, float]] = {
         for size, by_ratio in _RATIOS.items()
         for ratio, (*_, gflops, mparams) in by_ratio.items()
     },
-    **{
-        f"t6b.{size}_{cell}": (_CELL_MPARAMS[cell], _SIZE_COSTS[size][1])
-        for size, by_cell in _CELLS.items()
-        for cell in by_cell
-    },
+    **{f"t6b.m_{cell}": (mparams, None) for cell, mparams in _CELL_MPARAMS.items()},
 }
-"""Millions of parameters and GFLOPs of a view, by row."""
+"""Millions of parameters and GFLOPs of a view, by row; None where the paper does not say."""
 
 LATENCIES: dict[str, tuple[int, int]] = {
     f"t6b.{size}_{cell}": (forward, backward)
