@@ -21,7 +21,9 @@ and numbers, and the authors' code (alexandrosstergiou/Squeeze-and-Recursion-Tem
 | precision             | float16                          | bfloat16; norms, gates, softmaxes and |
 |                       |                                  | cosines in float32                    |
 | multigrid             | "batch sizes are determined by"  | long and short cycles; with a cosine, |
-|                       | it, linear scaling of the rate   | which its source has not (our choice) |
+|                       | it, linear scaling of the rate   | which its source has not (our choice);|
+|                       |                                  | a fixed short side scales with the    |
+|                       |                                  | crop (our choice)                     |
 | frames                | lost                             | 16 (code)                             |
 | stride                | 2 HACS, 5 Kinetics, 3 MiT, 4 UCF | that (code: drawn from 1-2, 4-6, 3-4) |
 | crop                  | short side 320, random; size lost| 182 for s, 224 for m and l (the FLOPs |
