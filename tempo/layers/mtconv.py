@@ -142,7 +142,7 @@ class MTConv(nn.Module):
             chosen = [frame_selection.has_no_choice(x.shape[1], border) for x in inputs]
             inputs = [select(x) if now else x for x, now in zip(inputs, chosen, strict=True)]
         pooled = [
-            pool(x, window, key=self.make_rng("dropout") if draws else None, train=draws)
+            pool(x, window, key=self.make_rng("dropout") if draws else None, train=self.train)
             for x in inputs
         ]
         if select is None:
