@@ -1,7 +1,8 @@
 """What values the fields of a backbone can have: whole numbers, odd extents, yes or no."""
 
+import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tempo.errors import InputError
@@ -11,6 +12,12 @@ def is_whole(value: Any, at_least: int = 1) -> bool:
     """Whether a value is a whole number (True is none) of at least so much."""
     is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return is_number and value >= at_least
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number (True is none) that is finite."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
 
 
 def _is_odd(value: Any) -> bool:
@@ -99,6 +106,29 @@ def _check_places(network: Any) -> None:
                     f"backbone.nonlocal_blocks has block {place} in res{stage + 2}, whose "
                     f"{depth} blocks are 0 to {depth - 1}; give those of the stage."
                 )
+
+
+def check_expansion(expansion: Any, widths: Sequence[int]) -> None:
+    """Raises `InputError` unless so many times the channels of every stage, cut off, are some."""
+    if not is_number(expansion) or expansion <= 0:
+        raise InputError(
+            f"backbone.expansion must be a number above 0, such as 2.25; got {expansion!r}."
+        )
+    for stage, width in enumerate(widths):
+        if int(expansion * width) < 1:
+            raise InputError(
+                f"backbone.expansion={expansion!r} leaves the blocks of res{stage + 2} no "
+                f"channels; it must be at least 1 / {width}."
+            )
+
+
+def check_clips(x: Any, network: str) -> None:
+    """Raises `InputError` if clips `[B,T,H,W,C]` for a network have no frames or pixels."""
+    if 0 in x.shape[1:4]:
+        raise InputError(
+            f"Clips of {'x'.join(map(str, x.shape[1:4]))} (frames, height, width) leave the "
+            f"stages of {network} nothing to see; each must be at least 1."
+        )
 
 
 def check_whole(network: Any, fields: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ Of MTNet-L only the multiply-adds are; nothing of one kind with the others has i
 
 import dataclasses
 import functools
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -94,14 +93,9 @@ _PLACE = {
 }
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 _FIELDS: dict[str, fields.Check] = {
-    "expansion": (lambda x: _is_number(x) and x > 0, "a number above 0, such as 2.25"),
     "ratio": (
-        lambda x: _is_number(x) and 0 < x <= 1,
+        lambda x: fields.is_number(x) and 0 < x <= 1,
         "a number above 0 and at most 1, such as 0.875",
     ),
     "mtconv": (lambda x: isinstance(x, Mapping), 'a mapping of options, such as {"pool": "avg"}'),
@@ -239,12 +233,12 @@ class MTNet(nn.Module):
         lookup(BLOCKS, str(self.block), "block (config.backbone.block)")
         lookup(recurrent.CELLS, str(self.cell), "cell (config.backbone.cell)")
         fields.check(self, _FIELDS, _PER_STAGE)
-        for width in self.widths:
-            if int(self.expansion * width) < 1:
-                raise InputError(
-                    f"backbone.expansion={self.expansion} leaves blocks of {width} channels none "
-                    f"inside; it must be at least 1 / {width}."
-                )
+        fields.check_expansion(self.expansion, self.widths)
+        if "name" in self.mtconv:
+            raise InputError(
+                f"backbone.mtconv has options and no name; got name={self.mtconv['name']!r}: leave "
+                "it out."
+            )
         # One is made, so that a wrong option is told before anything is traced.
         self._split(self.norm)(parent=None)
         self._frames()
@@ -258,11 +252,7 @@ class MTNet(nn.Module):
           InputError: a clip without frames or pixels.
         """
         chex.assert_rank(x, 5)
-        if 0 in x.shape[1:4]:
-            raise InputError(
-                f"Clips of {'x'.join(map(str, x.shape[1:4]))} leave the stages of the network "
-                "empty; give at least 1 frame of 1x1."
-            )
+        fields.check_clips(x, "MTNet")
         norm = functools.partial(self.norm, use_running_average=not train)
         x = self._stem(x.astype(self.dtype), norm, train)
         features = {}

@@ -80,17 +80,9 @@ class TwoStreamMTNet(nn.Module):
         lookup(POOLS, self.pool, "pool (config.backbone.pool)")
         lookup(CELLS, self.cell, "cell (config.backbone.cell)")
         fields.check_whole(self, ("width", "sr_layers"))
-        if not (
-            isinstance(self.depths, list | tuple)
-            and len(self.depths) == 4
-            and all(fields.is_whole(n) for n in self.depths)
-        ):
-            raise InputError(
-                "backbone.depths needs a whole number of blocks, at least 1, for each of the 4 "
-                f"stages; got {self.depths!r}."
-            )
-        is_number = isinstance(self.ratio, int | float) and not isinstance(self.ratio, bool)
-        if not is_number or not 0 < self.ratio < 1 or 0 in split(self.width, self.ratio):
+        fields.check(self, {}, {"depths": fields.COUNT})
+        is_ratio = fields.is_number(self.ratio) and 0 < self.ratio < 1
+        if not is_ratio or 0 in split(self.width, self.ratio):
             raise InputError(
                 f"backbone.ratio={self.ratio!r} must be between 0 and 1 and leave each stream "
                 f"at least one of width={self.width} channels, such as 0.875."

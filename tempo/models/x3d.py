@@ -12,7 +12,7 @@ from typing import Any
 import chex
 from flax import linen as nn
 
-from tempo.errors import InputError, lookup
+from tempo.errors import lookup
 from tempo.layers import attention
 from tempo.layers import conv as conv_lib
 from tempo.layers.lowerings import Triple
@@ -105,12 +105,7 @@ class X3D(nn.Module):
         table = dict.fromkeys(SHORTCUT_NORMS)
         lookup(table, self.shortcut_norm, "shortcut_norm (config.backbone.shortcut_norm)")
         fields.check(self, FIELDS, dict.fromkeys(PER_STAGE, fields.COUNT))
-        for stage, width in enumerate(self.widths):
-            if not isinstance(self.expansion, int | float) or self.expansion * width < 1:
-                raise InputError(
-                    f"backbone.expansion={self.expansion!r} leaves the blocks of res{stage + 2} no "
-                    f"channels; it must be a number of at least 1 / {width}."
-                )
+        fields.check_expansion(self.expansion, self.widths)
         super().__post_init__()
 
     def pathways(self) -> dict[str, nn.Module]:
@@ -125,11 +120,7 @@ class X3D(nn.Module):
           InputError: clips without frames or pixels.
         """
         chex.assert_rank(x, 5)
-        if min(x.shape[1:4]) < 1:
-            raise InputError(
-                f"Clips of {'x'.join(map(str, x.shape[1:4]))} (frames, height, width) leave the "
-                "stages of X3D nothing to see; each must be at least 1."
-            )
+        fields.check_clips(x, "X3D")
         act = conv_lib.ACTIVATIONS[self.act]
         norm = functools.partial(self.norm, use_running_average=not train)
         x, stem = x.astype(self.dtype), self.widths[0]

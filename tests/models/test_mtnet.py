@@ -237,6 +237,8 @@ def test_bodies_of_blocks(block):
         ({"sr_layers": 1.5}, "backbone.sr_layers must be a whole number of at least 0"),
         ({"widths": (24, 48)}, "backbone.widths needs one entry per stage, 4"),
         ({"expansion": 0.01}, "it must be at least 1 / 24"),
+        ({"expansion": float("inf")}, "backbone.expansion must be a number above 0"),
+        ({"mtconv": {"name": "abc"}}, "backbone.mtconv has options and no name; got name='abc'"),
     ],
     ids=str,
 )
@@ -248,7 +250,7 @@ def test_fields_that_cannot_be(fields, message):
 
 
 def test_clips_of_nothing_are_refused():
-    with pytest.raises(tempo.InputError, match="Clips of 4x0x8 leave the stages"):
+    with pytest.raises(tempo.InputError, match="Clips of 4x0x8 .* leave the stages of MTNet"):
         stage_shapes(tiny(), 4, 0, 8)
 
 

@@ -94,7 +94,7 @@ def test_the_stem_keeps_the_frames_most_like_their_neighbours():
         ({"ratio": "0.5"}, "backbone.ratio='0.5' must be"),
         ({"cell": "gro"}, "Unknown cell .* 'gro'. Did you mean 'gru'"),
         ({"pool": "soft"}, "Unknown pool .* 'soft'"),
-        ({"depths": (1, 1, 0, 1)}, r"backbone.depths needs .* got \(1, 1, 0, 1\)"),
+        ({"depths": (1, 1, 0, 1)}, r"backbone.depths must have .* got 0 for res4"),
         ({"sr_layers": -1}, "backbone.sr_layers must be a whole number; got -1"),
     ],
 )

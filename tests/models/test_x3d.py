@@ -103,6 +103,7 @@ def test_frames_are_kept_and_pixels_halve_in_every_stage():
         ({"depths": (3, 0, 11, 7)}, r"backbone.depths must have a whole number of at least 1"),
         ({"widths": (24, 48, 96)}, r"backbone.widths needs one entry per stage, 4"),
         ({"expansion": 0.01}, r"backbone.expansion=0.01 leaves the blocks of res2 no channels"),
+        ({"expansion": float("inf")}, r"backbone.expansion must be a number above 0, .* got inf"),
         ({"se_ratio": 0}, r"backbone.se_ratio must be a whole number of at least 1; got 0"),
         ({"stem_kernel_t": 4}, r"backbone.stem_kernel_t must be an odd whole number; got 4"),
         ({"shortcut_norm": "never"}, r"Unknown shortcut_norm .* 'never'"),
