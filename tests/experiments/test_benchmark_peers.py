@@ -61,7 +61,7 @@ def test_no_such_peer_is_one_line(options, message, capsys):
 
 @pytest.mark.parity
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-@pytest.mark.parametrize("name", ["x3d_l", "slowonly_r50"])
+@pytest.mark.parametrize("name", ["x3d_xs", "slowonly_r50"])
 def test_peer_is_the_same_network(name):
     pytest.importorskip("torch")
     pytest.importorskip("pytorchvideo")
