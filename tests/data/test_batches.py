@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 
+from tempo import multigrid
 from tempo.data import batches, device_ops, pipeline, stages
 from tempo.data.builders import records as builder
 from tempo.data.store import scratch
@@ -293,10 +294,12 @@ def test_threads_and_parts_change_no_stream(flow, kwargs):
     assert_equal(eval_steps(split, num_workers=2, **kwargs), eval_steps(split, **kwargs))
 
 
-def test_worker_processes_change_no_clip_of_a_video(train):
-    kwargs = dict(
-        clips_per_video=2, batch_size=4, clip=ClipSpec(num_frames=4, train_strides=(1, 2))
-    )
+def test_worker_processes_change_no_clip_of_a_video_and_follow_a_plan(train):
+    clip = ClipSpec(num_frames=4, train_strides=(1, 2))
+    sizes = dict(size_px=SIZE, batch_size=4, num_videos=len(train), total_epochs=8.0)
+    settings = multigrid.Settings(cycle="short")
+    plan = multigrid.plan(settings, clip=clip, clips_per_video=2, **sizes)
+    kwargs = dict(clips_per_video=2, batch_size=4, clip=clip, shape_at=plan.at)
     assert_equal(
         train_steps(train, num_workers=2, worker_kind="process", **kwargs),
         train_steps(train, **kwargs),
