@@ -81,10 +81,10 @@ class Found:
         clip, assumed = {**self.clip, **protocol.clip}, self.assumed
         if not self.asked and len(names) > 1:
             said = ", ".join(f"{k}={v}" for k, v in protocol.clip.items())
-            text = (
-                f"{name}, with {said}, size_px={protocol.size_px} (--model); the arrays are those "
-                f"of {' and '.join(names[1:])} too: give --model for these"
-            )
+            text = f"{name}, with {said}, size_px={protocol.size_px} (--model)"
+            if "backbone" not in self.model():
+                others = " and ".join(names[1:])
+                text += f"; the arrays are those of {others} too: give --model for these"
             assumed = (*assumed, text)
         return dataclasses.replace(
             self, clip=clip, size_px=protocol.size_px, view=protocol.view, assumed=assumed

@@ -34,6 +34,8 @@ def test_arrays_tell_the_fields_that_made_them(backbone, head):
     found = read(weights(backbone, head))
     assert found.model() == {"name": "x3d_m", "backbone": TINY | backbone, "head": head}
     assert found.num_classes == 5
+    # They are those of no preset.
+    assert found.assumed == ("x3d_m, with num_frames=16, stride=5, size_px=224 (--model)",)
 
 
 @pytest.mark.parametrize(
