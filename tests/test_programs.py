@@ -12,7 +12,12 @@ from tempo import checkpoint, programs, train, trees, watchdog
 from tempo.errors import InputError
 from tests import tiny
 
-SHAPES = ["16 clips of 2 frames x 16 px", "8 clips of 2 frames x 23 px", "4 clips of 2 frames x 32"]
+SHAPES = [
+    "64 clips of 1 frames x 23 px",
+    "32 clips of 2 frames x 23 px",
+    "16 clips of 2 frames x 32 px",
+    "8 clips of 4 frames x 32 px",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,20 +32,19 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, compiled):
-    """Seven steps of 16, 8 and 4 clips in turn show 24 videos three times."""
+    """Two steps each of 64, 32, 16 and 8 clips show 24 videos ten times."""
     scope = {}
     data_dir = tiny.make_records(tmp_path_factory.mktemp("data"))
     exec(tiny.CONFIG.replace("DATA", data_dir), scope)
     made = scope["get_config"]().to_dict()
     backbone = {"variant": "c2d_r18", "depths": (1, 0, 0, 0), "width": 4}
     return made | {
-        "batch_size": 4,
-        "total_epochs": 2.0,
-        "multigrid": {"cycle": "short"},
+        "batch_size": 8,
+        "total_epochs": 20 / 3,
+        "multigrid": {"cycle": "long", "num_cycles": 1, "finetune_share": 0},
         "model": {"backbone": backbone, "head": {"dropout_prob": 0.5}},
-        "clip": {"num_frames": 2, "stride": 2},
-        "loop": {"log_every_steps": 1, "compile_cache": compiled},
-        "eval": {},
+        "loop": {"log_every_steps": 1, "accumulate_steps": 2, "compile_cache": compiled},
+        "eval": {"single": {"every_epochs": 4.0, "short_side_px": 36, "size_px": 32}},
     }
 
 
@@ -55,15 +59,15 @@ def test_cut_in_the_middle_of_a_cycle_it_ends_in_the_same_bits(
     train.train(config, str(uncut))
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if line.startswith("compiled")]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for i, (line, shape) in enumerate(zip(lines, SHAPES, strict=True)):
-        assert line.startswith(f"compiled  {i + 1} of 3: {shape}")
-    assert "7 steps of 4 to 16 clips in 3 shapes show 3 epochs" in said
+        assert line.startswith(f"compiled  {i + 1} of 4: {shape}")
+    assert "8 steps of 8 to 64 clips in 4 shapes show 10 epochs" in said
 
     with monkeypatch.context() as patch:
-        patch.setattr(watchdog.StopSignal, "requested", lambda self, step: step == 4)
+        patch.setattr(watchdog.StopSignal, "requested", lambda self, step: step == 3)
         train.train(config, str(cut))
-    assert arrays(cut)["step"] == 4
+    assert arrays(cut)["step"] == 3
     programs_before = set(os.listdir(compiled))
     train.train(config, str(cut))
     jax.tree.map(np.testing.assert_array_equal, arrays(uncut), arrays(cut))
@@ -71,7 +75,12 @@ def test_cut_in_the_middle_of_a_cycle_it_ends_in_the_same_bits(
     assert {name for name in os.listdir(compiled) if name.startswith("jit_step")} <= programs_before
 
     rows = [json.loads(line) for line in (cut / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] * 24 for row in rows] == pytest.approx([16, 24, 28, 44, 52, 56, 72])
+    steps = [row for row in rows if "loss" in row]
+    assert [row["epoch"] * 24 for row in steps] == pytest.approx(
+        [64, 128, 160, 192, 208, 224, 232, 240]
+    )
+    # Steps that complete four and eight epochs, and the last one.
+    assert [row["step"] for row in rows if "single/top1" in row] == [2, 4, 8]
 
 
 def test_the_cache_is_where_it_is_told_and_only_meanwhile(tmp_path, monkeypatch):
