@@ -22,23 +22,17 @@ import importlib.util
 import json
 import os
 import pathlib
-import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
-from experiments import commands, recorded
-from experiments.benchmarks import report as report_lib
+from experiments import commands
 from experiments.mtnet_tables import page, studies
 from experiments.mtnet_tables.studies import Run
+from experiments.study import Study
 from tempo import files
 from tempo.analysis import scores
-from tempo.errors import InputError, RunError
-
-FOLDER = pathlib.Path(__file__).parent
-RESULTS = FOLDER / "results.jsonl"
-README = FOLDER / "README.md"
+from tempo.errors import RunError
 
 # Networks this small compile longer than they train. jax 0.11 has no such flag for the emitters.
 _EMITTERS = "--xla_cpu_use_fusion_emitters=false "
@@ -56,55 +50,13 @@ print(json.dumps({options: ablate.count(config) for options, config in configs.i
 """
 
 
-def run(out: str, planned: Sequence[Run]) -> None:
-    """Takes the trainings that have not ended, and records each.
-
-    Raises:
-      InputError: another study is at work in the folder, or it has trainings of another command.
-      RunError: a training was stopped from outside.
-      subprocess.CalledProcessError: a training failed.
-      SystemExit: it was told to stop.
-    """
-    results = pathlib.Path(out) / "results.jsonl"
-    with commands.locked(out) as lock:
-        hardware, todo = commands.hardware(), _todo(out, planned)
-        sizes = _counted(todo) if todo else {}
-        for number, one in enumerate(planned, 1):
-            at = f"[{number}/{len(planned)}] {one}"
-            if one not in todo:
-                commands.say(f"{at}: has ended")
-                continue
-            commands.say(f"{at}: python {shlex.join(one.command)}")
-            is_resumed, start = one.workdir.exists(), time.perf_counter()
-            commands.start(one.command, out, lock, COMPILED_FAST)
-            wall_s = time.perf_counter() - start
-            row = {
-                "name": one.name,
-                "options": one.options,
-                "seed": one.seed,
-                **_ended(one),
-                **sizes[one.options],
-                "wall_s": round(wall_s, 1),
-                "is_resumed": is_resumed,
-                **report_lib.environment(with_devices=False),
-                "hardware": hardware,
-                "command": f"python {shlex.join(one.command)}",
-            }
-            before = results.read_text() if results.is_file() else ""
-            files.write_text(str(results), before + commands.as_line(row, out))
-            commands.say(f"{at}: {_top1(row):.3f} after {wall_s:.0f} s")
-
-
-def _top1(row: dict) -> float:
-    return next(r["top1"] for r in row["results"] if r["name"] == studies.EVALUATOR)
-
-
-def _ended(one: Run) -> dict:
+def _ended(out: str, one: Run) -> dict:
     """What a training left.
 
     Raises:
       RunError: it was stopped: it saves then, and ends with status 0.
     """
+    del out  # the training knows its folder
     path = one.workdir / "results.json"
     if not path.is_file():
         raise RunError(f"{one} was stopped before its end; the same command goes on from there.")
@@ -112,29 +64,13 @@ def _ended(one: Run) -> dict:
     return {**commands.hits({studies.EVALUATOR: found}), "results": files.read_json(str(path))}
 
 
-def _todo(out: str, planned: Sequence[Run]) -> list[Run]:
-    """The trainings without a row.
-
-    Raises:
-      InputError: one was taken with another command.
-    """
-    rows = recorded.read(pathlib.Path(out) / "results.jsonl")
-    taken = {(row["name"], row["seed"]): row["command"] for row in rows}
-    for one in planned:
-        command = commands.without_folder(f"python {shlex.join(one.command)}", out)
-        if taken.get((one.name, one.seed), command) != command:
-            raise InputError(
-                f"{one} was taken with another command in {out!r}: {taken[one.name, one.seed]}; "
-                "give the same flags, or another --out."
-            )
-    return [one for one in planned if (one.name, one.seed) not in taken]
-
-
-def _counted(planned: Sequence[Run]) -> dict[str, dict[str, int]]:
-    """`count` by options: in a process of its own, which has no device to take from the trainings.
+def _counted(planned: Sequence[Run]) -> list[dict[str, int]]:
+    """`count` of each: in a process of its own, which has no device to take from the trainings.
 
     It also finds a config that cannot be before the first training.
     """
+    if not planned:
+        return []
     wanted = json.dumps({one.options: one.config for one in planned})
     done = subprocess.run(
         [sys.executable, "-c", _COUNT],
@@ -144,7 +80,8 @@ def _counted(planned: Sequence[Run]) -> dict[str, dict[str, int]]:
         check=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
     )
-    return json.loads(done.stdout)
+    counts = json.loads(done.stdout)
+    return [counts[one.options] for one in planned]
 
 
 def count(config: str) -> dict[str, int]:
@@ -163,67 +100,26 @@ def count(config: str) -> dict[str, int]:
     return {"params": params, "macs": macs}
 
 
-def describe(out: str, planned: Sequence[Run]) -> str:
-    """The trainings, and which of them have ended."""
-    todo = _todo(out, planned)
-    return "\n".join(
-        f"[{number}/{len(planned)}] {one}{'' if one in todo else ': has ended'}\n"
-        f"  python {shlex.join(one.command)}"
-        for number, one in enumerate(planned, 1)
-    )
-
-
-def report(out: str, *, is_readme: bool = False) -> str:
-    """The tables of a folder, also written to its `tables.md`.
-
-    Args:
-      out: folder of the ablation; "" for the rows beside this file.
-      is_readme: take the rows beside this file, and the tables into the README there.
-    """
-    results = pathlib.Path(out) / "results.jsonl" if out else RESULTS
-    text = page.page(recorded.read(results))
-    if out:
-        files.write_text(str(results.with_name("tables.md")), text + "\n")
-    if is_readme:
-        if out:
-            files.write_text(str(RESULTS), results.read_text())
-        files.write_text(str(README), recorded.with_tables(README.read_text(), text))
-    return text
+STUDY = Study(
+    folder=pathlib.Path(__file__).parent,
+    page=page.page,
+    keys=("name", "seed"),
+    plan=lambda args, flags: studies.plan(args.out, args.study, args.seeds, flags),
+    is_begun=lambda out, one: one.workdir.exists(),
+    ended=_ended,
+    about=lambda todo: _counted(todo),
+    environment=COMPILED_FAST,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("command", nargs="?", default="run", choices=("run", "plan", "report"))
-    add("--study", nargs="+", default=["ratio", "pool"], choices=tuple(studies.STUDIES))
-    add("--seeds", nargs="+", type=int, default=[0], help="of the trainings")
-    add("--out", default="", help="folder of the ablation")
-    add("--readme", action="store_true", help="take rows and tables into the study's own folder")
-    args, flags = parser.parse_known_args(argv)
-    try:
-        wrong = [flag for flag in flags if not flag.startswith("--config.") or "=" not in flag]
-        if wrong:
-            raise InputError(f"Unexpected argument {wrong[0]!r}; flags are --config.KEY=VALUE.")
-        if args.command != "report":
-            if not args.out:
-                raise InputError("--out is missing: the folder of the ablation.")
-            planned = studies.plan(args.out, args.study, args.seeds, flags)
-            if args.command == "plan":
-                print(describe(args.out, planned))
-                return 0
-            run(args.out, planned)
-        print(report(args.out, is_readme=args.readme))
-    except InputError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except RunError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as e:
-        print(f"error: ended with status {e.returncode}: {shlex.join(e.cmd)}", file=sys.stderr)
-        return 1
-    return 0
+    parser.add_argument(
+        "--study", nargs="+", default=["ratio", "pool"], choices=tuple(studies.STUDIES)
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the trainings")
+    return STUDY.main(parser, argv)
 
 
 if __name__ == "__main__":

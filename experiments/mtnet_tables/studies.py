@@ -75,6 +75,11 @@ class Run:
             f"--config.seed={self.seed}", *self.flags,
         )  # fmt: skip
 
+    @property
+    def row(self) -> dict[str, str | int]:
+        """What its row of `results.jsonl` begins with."""
+        return {"name": self.name, "options": self.options, "seed": self.seed}
+
     def __str__(self) -> str:
         return f"{self.name}, seed {self.seed}"
 

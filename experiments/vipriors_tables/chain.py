@@ -17,81 +17,17 @@ Exit status: 0 done, 1 a step failed, 2 bad input, 130 or 143 stopped.
 
 import argparse
 import pathlib
-import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from experiments import commands, recorded
-from experiments.benchmarks import report as report_lib
+from experiments.study import Study
 from experiments.vipriors_tables import page, steps
 from experiments.vipriors_tables.steps import Step
 from tempo import files
 from tempo.analysis import scores
-from tempo.errors import InputError, RunError
-
-FOLDER = pathlib.Path(__file__).parent
-RESULTS = FOLDER / "results.jsonl"
-README = FOLDER / "README.md"
-
-
-def run(out: str, planned: Sequence[Step]) -> None:
-    """Takes the steps that have not ended, and records each.
-
-    Raises:
-      InputError: another chain is at work in the folder, or it has steps of another command.
-      subprocess.CalledProcessError: a step failed.
-      SystemExit: it was told to stop.
-    """
-    results = pathlib.Path(out) / "results.jsonl"
-    with commands.locked(out) as lock:
-        hardware = commands.hardware()
-        todo = _todo(out, planned)
-        for number, step in enumerate(planned, 1):
-            at = f"[{number}/{len(planned)}] {step}"
-            if step not in todo:
-                commands.say(f"{at}: has ended")
-                continue
-            commands.say(f"{at}: python {shlex.join(step.command)}")
-            is_resumed = step.kind == "train" and steps.workdir(out, step.name, step.seed).exists()
-            start = time.perf_counter()
-            commands.start(step.command, out, lock)
-            _check_ended(out, step)
-            wall_s = time.perf_counter() - start
-            row = {
-                "step": step.kind,
-                "name": step.name,
-                "seed": step.seed,
-                **RECORDERS[step.kind](out, step),
-                "wall_s": round(wall_s, 1),
-                "is_resumed": is_resumed,
-                **report_lib.environment(with_devices=False),
-                "hardware": hardware,
-                "command": f"python {shlex.join(step.command)}",
-            }
-            before = results.read_text() if results.is_file() else ""
-            files.write_text(str(results), before + commands.as_line(row, out))
-            commands.say(f"{at}: ended after {wall_s / 60:.1f} min")
-
-
-def _todo(out: str, planned: Sequence[Step]) -> list[Step]:
-    """The steps without a row.
-
-    Raises:
-      InputError: a step was taken with another command.
-    """
-    rows = recorded.read(pathlib.Path(out) / "results.jsonl")
-    taken = {(row["step"], row["name"], row["seed"]): row["command"] for row in rows}
-    for step in planned:
-        command = commands.without_folder(f"python {shlex.join(step.command)}", out)
-        if taken.get(step.key, command) != command:
-            raise InputError(
-                f"{step} was taken with another command in {out!r}: {taken[step.key]}; give the "
-                "same flags, or another --out."
-            )
-    return [step for step in planned if step.key not in taken]
+from tempo.errors import RunError
 
 
 def _trained(out: str, step: Step) -> dict[str, Any]:
@@ -127,76 +63,41 @@ def _ensembled(out: str, step: Step) -> dict[str, Any]:
 RECORDERS = {"train": _trained, "evaluate": _evaluated, "ensemble": _ensembled}
 
 
-def _check_ended(out: str, step: Step) -> None:
-    """Raises `RunError` if a training was stopped: it saves then, and ends with status 0."""
-    if step.kind != "train":
-        return
-    path = steps.workdir(out, step.name, step.seed) / "stages.json"
-    ended = files.read_json(str(path)) if path.is_file() else []
-    if not any(stage["workdir"] == "." for stage in ended):
-        raise RunError(f"{step} was stopped before its end; the same command goes on from there.")
+def _ended(out: str, step: Step) -> dict[str, Any]:
+    """What a step left.
 
-
-def describe(out: str, planned: Sequence[Step]) -> str:
-    """The steps, and which of them have ended."""
-    todo = _todo(out, planned)
-    return "\n".join(
-        f"[{number}/{len(planned)}] {step}{'' if step in todo else ': has ended'}\n"
-        f"  python {shlex.join(step.command)}"
-        for number, step in enumerate(planned, 1)
-    )
-
-
-def report(out: str, *, is_readme: bool = False) -> str:
-    """The tables of a folder, also written to its `tables.md`.
-
-    Args:
-      out: folder of the chain; "" for the rows beside this file.
-      is_readme: take the rows beside this file, and the tables into the README there.
+    Raises:
+      RunError: a training was stopped: it saves then, and ends with status 0.
     """
-    results = pathlib.Path(out) / "results.jsonl" if out else RESULTS
-    text = page.page(recorded.read(results))
-    if out:
-        files.write_text(str(results.with_name("tables.md")), text + "\n")
-    if is_readme:
-        if out:
-            files.write_text(str(RESULTS), results.read_text())
-        files.write_text(str(README), recorded.with_tables(README.read_text(), text))
-    return text
+    if step.kind == "train":
+        path = steps.workdir(out, step.name, step.seed) / "stages.json"
+        ended = files.read_json(str(path)) if path.is_file() else []
+        if not any(stage["workdir"] == "." for stage in ended):
+            raise RunError(
+                f"{step} was stopped before its end; the same command goes on from there."
+            )
+    return RECORDERS[step.kind](out, step)
+
+
+def _is_begun(out: str, step: Step) -> bool:
+    return step.kind == "train" and steps.workdir(out, step.name, step.seed).exists()
+
+
+STUDY = Study(
+    folder=pathlib.Path(__file__).parent,
+    page=page.page,
+    keys=("step", "name", "seed"),
+    plan=lambda args, flags: steps.plan(args.out, recorded.seeds(args.seeds), flags),
+    is_begun=_is_begun,
+    ended=_ended,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("command", nargs="?", default="run", choices=("run", "plan", "report"))
-    add("--out", default="", help="folder of the chain")
-    add("--seeds", default="0", help="of the trainings, with commas")
-    add("--readme", action="store_true", help="take rows and tables into the study's own folder")
-    args, flags = parser.parse_known_args(argv)
-    try:
-        wrong = [flag for flag in flags if not flag.startswith("--config.") or "=" not in flag]
-        if wrong:
-            raise InputError(f"Unexpected argument {wrong[0]!r}; flags are --config.KEY=VALUE.")
-        if args.command != "report":
-            if not args.out:
-                raise InputError("--out is missing: the folder of the chain.")
-            planned = steps.plan(args.out, recorded.seeds(args.seeds), flags)
-            if args.command == "plan":
-                print(describe(args.out, planned))
-                return 0
-            run(args.out, planned)
-        print(report(args.out, is_readme=args.readme))
-    except InputError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except RunError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as e:
-        print(f"error: ended with status {e.returncode}: {shlex.join(e.cmd)}", file=sys.stderr)
-        return 1
-    return 0
+    parser.add_argument("--seeds", default="0", help="of the trainings, with commas")
+    return STUDY.main(parser, argv)
 
 
 if __name__ == "__main__":

@@ -55,9 +55,9 @@ class Step:
     command: tuple[str, ...]
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """What its row of `results.jsonl` is found by."""
-        return self.kind, self.name, self.seed
+    def row(self) -> dict[str, str | int]:
+        """What its row of `results.jsonl` begins with."""
+        return {"step": self.kind, "name": self.name, "seed": self.seed}
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}, seed {self.seed}"

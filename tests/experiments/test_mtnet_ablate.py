@@ -35,7 +35,7 @@ def taken(monkeypatch):
     monkeypatch.setattr(commands, "start", start)
     monkeypatch.setattr(commands, "hardware", lambda: {"cpu": "some", "cpu_cores": 2})
     sizes = {"params": 12_345, "macs": 6_700_000}
-    monkeypatch.setattr(ablate, "_counted", lambda todo: {one.options: sizes for one in todo})
+    monkeypatch.setattr(ablate, "_counted", lambda todo: [sizes] * len(todo))
     return names
 
 
@@ -82,8 +82,8 @@ def test_it_goes_on_where_it_was_and_says_what_came_out(tmp_path, taken, capsys)
 
 
 def test_readme_shows_the_recorded_rows():
-    text = ablate.README.read_text()
-    assert recorded.with_tables(text, page.page(recorded.read(ablate.RESULTS))) == text
+    text = ablate.STUDY.readme.read_text()
+    assert recorded.with_tables(text, page.page(recorded.read(ablate.STUDY.results))) == text
 
 
 def test_every_row_has_a_command_and_the_resnets_cost_what_is_counted(monkeypatch):

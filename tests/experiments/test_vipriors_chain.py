@@ -55,7 +55,7 @@ class Taken:
     def __init__(self):
         self.steps, self.cut = [], set()
 
-    def start(self, command, out, lock):
+    def start(self, command, out, lock, environment):
         (step,) = (step for step in steps.plan(out, [0]) if step.command == command)
         self.steps.append(str(step))
         leave(step, is_stopped=str(step) in self.cut)
@@ -75,7 +75,7 @@ def taken(monkeypatch):
 
 def test_plan_has_the_entries_and_ensembles_of_the_report():
     planned = steps.plan("runs/x", [0, 3], ["--config.batch_size=8"])
-    assert len(planned) == len({step.key for step in planned}) == 2 * (5 + 5 + 6)
+    assert len(planned) == len({str(step) for step in planned}) == 2 * (5 + 5 + 6)
     kinds = {"rgb": ("slowfast", "rgb"), "diff": ("slowfast", "diff"), "tsm": ("tsm", "rgb")}
     for name, network in steps.NETWORKS.items():
         for number in network.entries:
@@ -86,7 +86,7 @@ def test_plan_has_the_entries_and_ensembles_of_the_report():
             chosen = steps.members(variant, name)
             assert tuple(number for _, number in chosen) == ENSEMBLES[name].ids
             assert {network.split("_")[0] for network, _ in chosen} <= {variant, "tsm"}
-    evaluation = next(step for step in planned if step.key == ("evaluate", "tsm", 3)).command
+    evaluation = next(step for step in planned if str(step) == "evaluate tsm, seed 3").command
     assert evaluation[evaluation.index("--evaluators") + 1] == "tta10,tta11,tta12,tta13,tta14"
     assert "--config.batch_size=8" in evaluation and "--config.seed=3" in evaluation
 
@@ -131,5 +131,5 @@ def test_rows_of_other_videos_and_wrong_arguments_are_refused(tmp_path, capsys):
 
 
 def test_readme_shows_the_recorded_rows():
-    text = chain.README.read_text()
-    assert recorded.with_tables(text, page.page(recorded.read(chain.RESULTS))) == text
+    text = chain.STUDY.readme.read_text()
+    assert recorded.with_tables(text, page.page(recorded.read(chain.STUDY.results))) == text
