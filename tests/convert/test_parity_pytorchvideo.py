@@ -1,8 +1,6 @@
 """Networks of PyTorchVideo's builders, converted, give its logits."""
 
-import importlib.util
 import json
-import sys
 import types
 
 import numpy as np
@@ -20,6 +18,7 @@ from tests.convert.torch_checks import (  # noqa: E402
     clip_of,
     converted,
     difference,
+    pytorchvideo,
     run,
     torch_logits,
 )
@@ -31,17 +30,7 @@ FRAMES, SIZE = 8, 40
 
 @pytest.fixture(scope="module")
 def builders():
-    """Modules of `pytorchvideo.models`, which ask for a layer of torchvision, for detection."""
-    with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torchvision") is None:
-            ops = types.ModuleType("torchvision.ops")
-            ops.RoIAlign = None
-            patch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-            patch.setitem(sys.modules, "torchvision.ops", ops)
-        from pytorchvideo.models import csn, hub, r2plus1d, resnet, slowfast
-    return types.SimpleNamespace(
-        csn=csn, r2plus1d=r2plus1d, resnet=resnet, slowfast=slowfast, hub=hub
-    )
+    return types.SimpleNamespace(**pytorchvideo("csn", "hub", "r2plus1d", "resnet", "slowfast"))
 
 
 def small(create, depths=(1, 1, 1, 1), **kwargs):

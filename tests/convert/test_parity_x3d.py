@@ -1,7 +1,5 @@
 """X3D of PyTorchVideo's builder and PySlowFast's names, converted, give PyTorchVideo's logits."""
 
-import importlib.util
-import sys
 import types
 
 import numpy as np
@@ -21,6 +19,7 @@ from tests.convert.torch_checks import (  # noqa: E402
     clip_of,
     converted,
     difference,
+    pytorchvideo,
     run,
     torch_logits,
 )
@@ -32,16 +31,9 @@ FRAMES, SIZE = 4, 40
 
 @pytest.fixture(scope="module")
 def x3d():
-    """The builder's module; its package asks for a layer of torchvision, for detection."""
-    with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torchvision") is None:
-            ops = types.ModuleType("torchvision.ops")
-            ops.RoIAlign = None
-            patch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-            patch.setitem(sys.modules, "torchvision.ops", ops)
-        from pytorchvideo.models import hub
-        from pytorchvideo.models import x3d as module
-    return types.SimpleNamespace(create=module.create_x3d, hub=hub.x3d)
+    """The builder, and the published networks."""
+    modules = pytorchvideo("x3d", "hub")
+    return types.SimpleNamespace(create=modules["x3d"].create_x3d, hub=modules["hub"].x3d)
 
 
 @pytest.fixture(scope="module")
