@@ -25,15 +25,11 @@ class Place(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return slots.make(
-            self.slot,
-            block_conv.CONV_B,
-            "conv_b",
+        return slots.make(self.slot, block_conv.CONV_B, "conv_b", train=self.is_training)(
+            x,
             conv=Conv,
             norm=functools.partial(BatchNorm, use_running_average=not self.is_training),
             act=self.act,
-        )(
-            x,
             features=self.features,
             kernel_size=(1, 3, 3),
             strides=self.strides,
