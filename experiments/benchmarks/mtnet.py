@@ -1,6 +1,7 @@
 """What frame selection, pooling and the gate take of a training step of an MTNet.
 
     python -m experiments.benchmarks.mtnet --model mtnet_m --clip 16x112 --batch 2
+    python -m experiments.benchmarks.mtnet --depths 1 1 2 1
 
 Prints JSON. A part's share is what the step saves without it: steps of the network, and of it with
 that part replaced by the cheapest that fits there, take turns in one process. In place of the
@@ -11,6 +12,7 @@ in place of the gate nothing. `selection_and_pool` is without the first two at o
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from unittest import mock
 
 import tempo
@@ -26,7 +28,7 @@ def main(argv=None) -> None:
     frames, side_px = (int(n) for n in args.clip.lower().split("x"))
     shape = (args.batch, frames, side_px, side_px, 3)
     with stand_ins():
-        nets = networks(args.model, args.classes)
+        nets = networks(args.model, args.classes, args.depths)
         runs = {name: train_step.Running(net, shape, args.classes) for name, net in nets.items()}
         compile_s = {name: round(run.compile(), 2) for name, run in runs.items()}
     steps = take_turns(runs, args.runs)
@@ -35,6 +37,7 @@ def main(argv=None) -> None:
         "model": args.model,
         "clip": args.clip,
         "batch": args.batch,
+        "depths": args.depths or "of the preset",
         "compile_s": compile_s,
         "step_ms": steps,
         "share_of_step": shares(steps),
@@ -64,8 +67,15 @@ def stand_ins():
         yield
 
 
-def networks(name: str, num_classes: int) -> dict:
-    """The preset `name`, and it without each part, by what is replaced; see `stand_ins`."""
+def networks(name: str, num_classes: int, depths: Sequence[int] = ()) -> dict:
+    """The preset `name`, and it without each part, by what is replaced; see `stand_ins`.
+
+    Args:
+      name: of the preset.
+      num_classes: K.
+      depths: blocks of each stage, if not the preset's.
+    """
+    shallow = {"depths": tuple(depths)} if depths else {}
     frames = {"stem_frames": "first", "mtconv": {"frames": "first"}}
     without = {
         "whole": {},
@@ -75,7 +85,7 @@ def networks(name: str, num_classes: int) -> dict:
         "gate": {"sr_layers": 0},
     }
     return {
-        part: tempo.create_model(name, num_classes=num_classes, backbone=backbone)
+        part: tempo.create_model(name, num_classes=num_classes, backbone=shallow | backbone)
         for part, backbone in without.items()
     }
 
@@ -96,6 +106,9 @@ def _arguments(argv):
     parser.add_argument("--model", default="mtnet_m", help="a preset of an MTNet")
     parser.add_argument("--clip", default="16x112", help="frames x side in pixels")
     parser.add_argument("--batch", type=int, default=2, help="clips per step")
+    parser.add_argument(
+        "--depths", nargs=4, type=int, default=[], help="blocks of each stage: fewer compile sooner"
+    )
     parser.add_argument("--classes", type=int, default=400)
     parser.add_argument("--runs", type=int, default=5, help="timed steps of each")
     parser.add_argument("--out", help="also append the row to this JSONL file")
