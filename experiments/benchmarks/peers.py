@@ -5,12 +5,13 @@
 Not a part of tempo: pip install torch==2.13.0 pytorchvideo==0.1.5
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tempo.errors import InputError
@@ -77,7 +78,6 @@ class Torch:
     """
 
     def __init__(self, model: str, clip: tuple[int, int], batch: int, classes: int):
-        _stand_in_for_torchvision()
         import torch
 
         self._torch = torch
@@ -86,7 +86,9 @@ class Torch:
         torch.set_num_threads(self.num_threads)
         create, options = TORCH[model]
         layout = {"memory_format": torch.channels_last_3d}
-        self._net = create(*clip, classes, **options).to(**layout)
+        with torchvision_stand_in():
+            net = create(*clip, classes, **options)
+        self._net = net.to(**layout)
         self.num_params = sum(p.numel() for p in self._net.parameters())
         self._video = torch.randn(batch, 3, clip[0], clip[1], clip[1]).to(**layout)
         self._label = torch.arange(batch) % classes
@@ -112,11 +114,22 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("torch", "pytorchvideo")}
 
 
-def _stand_in_for_torchvision() -> None:
-    """PyTorchVideo imports a layer of torchvision for its detection heads, which we do not use."""
+@contextlib.contextmanager
+def torchvision_stand_in() -> Iterator[None]:
+    """PyTorchVideo can be imported meanwhile, with torchvision or without.
+
+    It asks for a layer of torchvision for its detection heads, which are not used here.
+    """
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is not None:
+        yield
         return
     ops = types.ModuleType("torchvision.ops")
     ops.RoIAlign = None
-    sys.modules["torchvision"] = types.ModuleType("torchvision")
-    sys.modules["torchvision.ops"] = ops
+    stand_ins = {"torchvision": types.ModuleType("torchvision"), "torchvision.ops": ops}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        # Left behind, it would be taken for the real one by whoever looks for that.
+        for name in stand_ins:
+            del sys.modules[name]

@@ -1,17 +1,14 @@
 """A network of torch through a file and the command, and the scores on either side."""
 
 import importlib
-import importlib.util
 import json
-import sys
-import types
 
 import jax
 import numpy as np
-import pytest
 import torch
 
 import tempo
+from experiments.benchmarks import peers
 from tempo.convert import __main__ as convert
 
 K = 5
@@ -23,12 +20,7 @@ SMALL = [
 
 def pytorchvideo(*names):
     """Modules of `pytorchvideo.models`, which ask for a layer of torchvision, for detection."""
-    with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torchvision") is None:
-            ops = types.ModuleType("torchvision.ops")
-            ops.RoIAlign = None
-            patch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-            patch.setitem(sys.modules, "torchvision.ops", ops)
+    with peers.torchvision_stand_in():
         return {name: importlib.import_module(f"pytorchvideo.models.{name}") for name in names}
 
 
