@@ -25,7 +25,7 @@ from tempo.models import mtnet
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
-    frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    frames, side_px = report.parse_clip(args.clip)
     shape = (args.batch, frames, side_px, side_px, 3)
     with stand_ins():
         nets = networks(args.model, args.classes, args.depths)

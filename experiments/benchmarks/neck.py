@@ -25,7 +25,7 @@ from tempo.layers.lowerings import LOWERINGS
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
-    num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    num_frames, side_px = report.parse_clip(args.clip)
     shape = (args.batch, num_frames, side_px, side_px, 3)
     settings = {"num_classes": args.classes, "dtype": args.dtype}
     model = tempo.create_model(args.model, **settings)
@@ -99,7 +99,7 @@ def measure_neck(neck, stages, runs: int) -> dict[str, float]:
 
 def grouped_convolutions(args) -> list[dict]:
     """A row per distinct grouped convolution: its geometry, and its times by lowering."""
-    num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    num_frames, side_px = report.parse_clip(args.clip)
     shape = (args.batch, num_frames, side_px, side_px, 3)
     rows = []
     for (spec, x_shape), count in conv_benchmark.convolutions(args.model, shape).items():

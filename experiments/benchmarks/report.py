@@ -14,6 +14,12 @@ from typing import Any
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "av", "simplejpeg", "array_record")
 
 
+def parse_clip(text: str) -> tuple[int, int]:
+    """Frames and side in pixels of a clip such as `8x224`, as command lines have it."""
+    num_frames, side_px = (int(n) for n in text.lower().split("x"))
+    return num_frames, side_px
+
+
 def environment(*, with_devices: bool = True) -> dict[str, Any]:
     """Facts that a reader needs to repeat the run.
 

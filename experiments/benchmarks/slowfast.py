@@ -25,7 +25,7 @@ from tempo.models.recognizer import Recognizer
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
-    num_frames, side_px = _parse(args.clip)
+    num_frames, side_px = report.parse_clip(args.clip)
     settings = {"num_classes": args.classes, "dtype": args.dtype, "lowering": args.lowering}
     model = tempo.create_model(args.model, **settings)
     if not isinstance(model.backbone, slowfast.SlowFast):
@@ -90,17 +90,12 @@ def _added(both: dict[str, float], slow: dict[str, float]) -> dict[str, float]:
 
 def _macs(args) -> dict[str, float]:
     """Multiply-adds of the forward pass of a clip, in G."""
-    frames, side_px = _parse(args.clip)
+    frames, side_px = report.parse_clip(args.clip)
     plain = tempo.create_model(args.model, num_classes=args.classes, lowering="plain")
     slow_frames, _ = plain.backbone.frames(frames)
     _, both = size.count_traced(plain, (frames, side_px, side_px, 3))
     _, slow = size.count_traced(slow_alone(plain), (len(slow_frames), side_px, side_px, 3))
     return {"both": round(both / 1e9, 3), "slow": round(slow / 1e9, 3)}
-
-
-def _parse(clip: str) -> tuple[int, int]:
-    frames, side_px = (int(n) for n in clip.lower().split("x"))
-    return frames, side_px
 
 
 def _arguments(argv):

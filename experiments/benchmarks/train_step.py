@@ -51,7 +51,7 @@ def main(argv=None) -> None:
     args = _arguments(argv)
     if args.models:
         sys.exit(_measure_each(args))
-    num_frames, side_px = (int(n) for n in args.clip.lower().split("x"))
+    num_frames, side_px = report.parse_clip(args.clip)
     if args.peer:
         _check_peer(args)
     model = tempo.create_model(
@@ -173,7 +173,7 @@ def _peer(args):
     """What makes the peer that `args` name, or None."""
     if not args.peer:
         return None
-    clip = tuple(int(n) for n in args.clip.lower().split("x"))
+    clip = report.parse_clip(args.clip)
     return functools.partial(peers.Torch, args.model, clip, args.batch, args.classes)
 
 
