@@ -7,13 +7,15 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from tempo.data import pipeline
+from tempo.data import ops, pipeline
+from tempo.data.builders import flows
 from tempo.data.builders import records as builder
 from tempo.data.tempobench import synthetic
+from tempo.data.video import decode
 from tempo.errors import check_keys
 
 # Arguments of `make` that are not those of `synthetic.write_tempobench`.
-_OWN = ("kind", "short_side_px")
+_OWN = ("kind", "short_side_px", "flow")
 
 
 def open_or_make(
@@ -46,6 +48,7 @@ def make(
     config: str = "pairs",
     kind: str = "frames",
     short_side_px: int = 0,
+    flow: ops.Row = "",
     **tempobench: Any,
 ) -> None:
     """Renders TempoBench and builds its records; leaves alone what is there already.
@@ -55,9 +58,16 @@ def make(
       config: of TempoBench.
       kind: of the records.
       short_side_px: of the stored frames; 0 keeps their size.
+      flow: a row of `tempo.data.flow.METHODS`, its name or `{"name": ..., **parameters}`: optical
+        flow is stored beside the frames; "" stores none.
       **tempobench: other arguments of `tempo.data.tempobench.synthetic.write_tempobench`.
+
+    Raises:
+      InputError: unknown flow, or records that cannot have it, before anything is rendered; or a
+        dataset made with other arguments.
     """
     videos_dir = _videos_dir(data_dir)
+    flows.create(flow or None, kind, decode.MIN_FRAMES)
     synthetic.write_tempobench(videos_dir, config=config, **tempobench)
     builder.build(
         videos_dir,
@@ -65,6 +75,7 @@ def make(
         dataset=f"tempobench_{config}",
         kind=kind,
         short_side_px=short_side_px,
+        flow=flow or None,
     )
 
 
