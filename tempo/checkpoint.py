@@ -3,7 +3,7 @@
 A checkpoint is a folder `<workdir>/checkpoints/<step>/` with two items: `state` (the arrays of
 `tempo.state.TrainState`) and `info` (JSON: config, class names, dataset hash, versions).
 Weights without a run are such a folder too, wherever it lies, whose `state` has nothing but
-`params` and `batch_stats`. Orbax writes under another name and renames at the end, so a kill leaves
+`COLLECTIONS`. Orbax writes under another name and renames at the end, so a kill leaves
 the older ones whole.
 """
 
@@ -25,6 +25,8 @@ from tempo import files, trees
 from tempo.errors import InputError
 
 STATE, INFO = "state", "info"
+COLLECTIONS = ("params", "batch_stats", "sketch")
+"""What a model is evaluated with; `sketch` only where it has one, and no average is kept of it."""
 
 # Orbax warns at every checkpoint that comes without an evaluation; most do, on purpose.
 logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in str(record.msg))
@@ -182,22 +184,22 @@ def load_arrays(path: str) -> dict[str, Any]:
 
 
 def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
-    """What evaluation needs of a step folder: `params` and `batch_stats`.
+    """What evaluation needs of a step folder: `COLLECTIONS`.
 
-    The moving averages take their place where the run kept them. The optimizer's arrays are not
-    read.
+    The moving averages take the place of `params` and `batch_stats` where the run kept them. The
+    optimizer's arrays are not read.
 
     Args:
       path: a step folder.
-      abstract_variables: `{"params", "batch_stats"}` of `jax.ShapeDtypeStruct` with shardings;
+      abstract_variables: by collection, of `jax.ShapeDtypeStruct` with shardings;
         those without come as numpy.
 
     Raises:
       InputError: the checkpoint is of another architecture (the message names leaves), or damaged.
     """
     stored = _stored_shapes(path)
-    prefix = _evaluated(stored)
-    wanted = {f"{prefix}{k}": v for k, v in abstract_variables.items() if v}
+    names = _evaluated(stored)
+    wanted = {names[k]: v for k, v in abstract_variables.items() if v}
     check_leaves(path, stored, wanted)
     args = ocp.args.PyTreeRestore(
         item=wanted,
@@ -206,30 +208,31 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     )
     with _whole(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(os.path.join(path, STATE), args=args)
-    return {k: restored.get(f"{prefix}{k}", {}) for k in ("params", "batch_stats")}
+    found = {k: restored.get(name) or {} for k, name in names.items()}
+    return {k: v for k, v in found.items() if v or k != "sketch"}
 
 
 def variable_shapes(path: str) -> dict[str, Any]:
     """Shapes of what `load_variables` reads of a step folder, as `jax.ShapeDtypeStruct`s."""
     stored = _stored_shapes(path)
-    prefix = _evaluated(stored)
-    return {
-        name: jax.tree.map(
+    shapes = {
+        k: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype),
-            stored.get(f"{prefix}{name}") or {},
+            stored.get(name) or {},
         )
-        for name in ("params", "batch_stats")
+        for k, name in _evaluated(stored).items()
     }
+    return {k: v for k, v in shapes.items() if v or k != "sketch"}
 
 
 def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-    """Writes `params` and `batch_stats` as a step folder that everything above can read.
+    """Writes `COLLECTIONS` as a step folder that everything above can read.
 
     What is at `path` is replaced when the new folder is whole.
 
     Args:
       path: the folder.
-      variables: `{"params", "batch_stats"}` of arrays; `batch_stats` may be missing.
+      variables: arrays by collection; all but `params` may be missing.
       info: anything JSON can hold.
 
     Raises:
@@ -237,7 +240,8 @@ def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, A
     """
     json.dumps(dict(info))  # found here, what JSON cannot hold costs nothing
     check_replaceable(path)
-    state = {name: dict(variables.get(name, {})) for name in ("params", "batch_stats")}
+    state = {name: dict(variables.get(name) or {}) for name in COLLECTIONS}
+    state = {name: tree for name, tree in state.items() if tree or name != "sketch"}
     items = ocp.args.Composite(
         **{STATE: ocp.args.StandardSave(state), INFO: ocp.args.JsonSave(dict(info))}
     )
@@ -257,7 +261,7 @@ def check_replaceable(path: str) -> None:
         raise InputError(
             f"{path!r} exists and is no checkpoint; give a folder that does not exist yet."
         )
-    if set(_stored_shapes(path)) - {"params", "batch_stats"}:
+    if set(_stored_shapes(path)) - set(COLLECTIONS):
         raise InputError(
             f"{path!r} is a checkpoint of a training run, which weights alone must not replace; "
             "give another folder."
@@ -303,9 +307,10 @@ def _stored_shapes(path: str) -> Any:
         return ocp.PyTreeCheckpointHandler().metadata(epath.Path(path) / STATE).tree
 
 
-def _evaluated(stored: Mapping[str, Any]) -> str:
-    """Prefix of the collections to evaluate with: the moving averages where there are any."""
-    return "ema_" if stored.get("ema_params") else ""
+def _evaluated(stored: Mapping[str, Any]) -> dict[str, str]:
+    """What is stored of each collection to evaluate with: the moving averages where there are."""
+    prefix = "ema_" if stored.get("ema_params") else ""
+    return {name: name if name == "sketch" else f"{prefix}{name}" for name in COLLECTIONS}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from tempo import trees
-from tempo.types import Array
+from tempo.types import Array, ClipShapes
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -26,6 +26,8 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics of the norms; empty for a model without.
       opt_state: of the optax transformation.
       ema_params: moving average of `params`, or None when not kept.
+      sketch: what compact bilinear pooling drew once and for all (`tempo.layers.sketch`); nothing
+        trains, decays or averages it. None for a model without.
       ema_batch_stats: that of `batch_stats`: the averaged parameters see other activations than
         the trained ones do, so they need statistics averaged alike.
     """
@@ -36,19 +38,27 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
     ema_params: Any = None
     ema_batch_stats: Any = None
+    sketch: Any = None
 
     def eval_variables(self) -> dict[str, Any]:
         """Variables to evaluate with: the moving averages where they are kept."""
         if self.ema_params is None:
-            return {"params": self.params, "batch_stats": self.batch_stats}
-        return {"params": self.ema_params, "batch_stats": self.ema_batch_stats}
+            found = {"params": self.params, "batch_stats": self.batch_stats}
+        else:
+            found = {"params": self.ema_params, "batch_stats": self.ema_batch_stats}
+        return found | self.fixed
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Variables that no step changes, by collection."""
+        return {} if self.sketch is None else {"sketch": self.sketch}
 
 
 def create(
     model: nn.Module,
     tx: optax.GradientTransformation,
     key: Array,
-    video_shape: tuple[int, ...],
+    clip_shape: ClipShapes,
     *,
     ema: bool,
     loaded: Mapping[str, Array] = types.MappingProxyType({}),
@@ -56,14 +66,15 @@ def create(
     """A state before its first step; pure, so it can be traced or jitted with shardings.
 
     Args:
-      model: called as `model(video, train=False)`.
+      model: called as `model(clips, train=False)`.
       tx: optimizer.
       key: random key of the initial values.
-      video_shape: `[B,T,H,W,C]`; the batch and the resolution do not matter for the parameters.
+      clip_shape: of one clip; its resolution does not matter for the parameters.
       ema: whether to keep moving averages.
       loaded: arrays by leaf name, such as `params/head/fc/bias`, in place of the initial values.
     """
-    variables = dict(model.init(key, jnp.zeros(video_shape, jnp.float32), train=False))
+    clips = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), trees.clip_like(clip_shape))
+    variables = dict(model.init(key, clips, train=False))
     variables = trees.map_with_names(lambda name, leaf: loaded.get(name, leaf), variables)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
@@ -73,6 +84,7 @@ def create(
         opt_state=tx.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
         ema_batch_stats=jax.tree.map(jnp.copy, batch_stats) if ema else None,
+        sketch=variables.get("sketch"),
     )
 
 

@@ -11,7 +11,7 @@ from tempo import optim
 from tempo import state as states
 from tempo.state import TrainState
 from tempo.task import Task
-from tempo.types import Array, Batch
+from tempo.types import Array, Batch, network_input
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
 
@@ -38,11 +38,11 @@ def make_step(
     step of a model with that many norm groups does.
     """
 
-    def loss_fn(params, batch_stats, batch, key):
+    def loss_fn(params, batch_stats, fixed, batch, key):
         batch = augment(jax.random.fold_in(key, _AUGMENT), batch)
         outputs, updates = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            batch["video"],
+            {"params": params, "batch_stats": batch_stats, **fixed},
+            network_input(batch, model.streams),
             train=True,
             rngs={"dropout": jax.random.fold_in(key, _DROPOUT)},
             mutable=["batch_stats"],
@@ -53,19 +53,20 @@ def make_step(
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
     def gradients(state, batch, key):
+        variables = (state.params, state.batch_stats, state.fixed)
         if accumulate_steps == 1:
-            (_, (metrics, stats)), grads = grad_fn(state.params, state.batch_stats, batch, key)
+            (_, (metrics, stats)), grads = grad_fn(*variables, batch, key)
             return grads, metrics, stats
 
         def micro_step(total, index_and_batch):
             index, micro = index_and_batch
             micro_key = jax.random.fold_in(key, index)
-            (_, aux), grads = grad_fn(state.params, state.batch_stats, micro, micro_key)
+            (_, aux), grads = grad_fn(*variables, micro, micro_key)
             return jax.tree.map(jnp.add, total, (grads, *aux)), None
 
         micro_batches = jax.tree.map(lambda x: _split(x, accumulate_steps), batch)
         first = jax.tree.map(lambda x: x[0], micro_batches)
-        (_, aux), grads = jax.eval_shape(grad_fn, state.params, state.batch_stats, first, key)
+        (_, aux), grads = jax.eval_shape(grad_fn, *variables, first, key)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, *aux))
         indexed = (jnp.arange(accumulate_steps), micro_batches)
         total, _ = jax.lax.scan(micro_step, zeros, indexed)

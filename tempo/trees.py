@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.extend import core as jex_core
 
+from tempo.types import ClipShapes
+
 _FIRST = ("params/", "ema_params/")
 
 
@@ -67,6 +69,20 @@ def mask(tree: Any, pattern: str) -> Any:
     """The tree of booleans that says which leaf names match the regular expression `pattern`."""
     compiled = re.compile(pattern)
     return map_with_names(lambda name, _: compiled.search(name) is not None, tree)
+
+
+def clips_like(shape: ClipShapes) -> Any:
+    """What a network is given, `[B,T,H,W,C]` or several streams, as `jax.ShapeDtypeStruct`s."""
+    if isinstance(shape, Mapping):
+        return {name: clips_like(own) for name, own in shape.items()}
+    return jax.ShapeDtypeStruct(tuple(shape), "float32")
+
+
+def clip_like(shape: ClipShapes) -> Any:
+    """`clips_like` of one clip `[T,H,W,C]`."""
+    if isinstance(shape, Mapping):
+        return {name: clip_like(own) for name, own in shape.items()}
+    return clips_like((1, *shape))
 
 
 def count_params(tree: Any) -> int:

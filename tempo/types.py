@@ -4,7 +4,7 @@ This file imports neither jax nor anything of tempo but its errors, so data work
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tempo.errors import InputError
@@ -19,6 +19,20 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 `id [B]` (strings) stays on the host: `tempo.sharding.to_global` leaves it out.
 """
 
+STREAMS = ("video", "flow")
+"""What of a video a network may read: keys of a batch."""
+ClipShapes = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+"""Of what a network is given of one clip: `[T,H,W,C]` of the one stream that it reads, or those of
+several by name."""
+
+
+def network_input(batch: Mapping[str, Array], streams: Sequence[str]) -> Any:
+    """What a network that reads these streams is called with: one array, or several by name."""
+    if len(streams) == 1:
+        return batch[streams[0]]
+    return {name: batch[name] for name in streams}
+
+
 LABEL_KINDS = ("single", "multi", "joint")
 """One class index per video `[B]`; a multi-hot vector `[B,K]`; or one class of each of several
 groups, such as a verb and a noun, as indices into the joined list of class names `[B,G]`, or -1
@@ -26,8 +40,8 @@ where a group's is not known."""
 CLIP_SAMPLINGS = ("dense", "segments", "uniform")
 SHORT_POLICIES = ("hold_last", "loop")
 ORDERS = ("normal", "reverse", "concat")
-CLIP_STARTS = ("linspace", "ticks", "random")
-STRIDE_RULES = ("center", "gap")
+CLIP_STARTS = ("linspace", "ticks", "tsn", "random")
+STRIDE_RULES = ("center", "gap", "segments")
 CROPS = ("center", "three", "five", "ten", "full", "random")
 MAX_SEED = 2**32 - 1
 AVERAGES = ("probs", "logits")
@@ -55,6 +69,8 @@ class ClipSpec:
       sampling: `dense` (T frames at a fixed stride), `segments` (one frame from each of T equal
         parts of the video; TSN, arXiv 1608.00859) or `uniform` (in training T different frames
         anywhere, in their order; tests take `segments`).
+      frames_per_segment: F, neighbouring frames that are read of each of the `segments`, which are
+        T * F frames; the device op `stack_differences` makes T of them again (TSN: 6).
       short: what follows when the clip is longer than the video: `hold_last` repeats the last
         frame that the stride reached (the TPN release), `loop` starts over (mmaction2).
       fps: if above 0, `stride` counts frames of this rate and timestamps are used to find them,
@@ -70,6 +86,7 @@ class ClipSpec:
     stride: int = 1
     train_strides: tuple[int, ...] = ()
     sampling: str = "dense"
+    frames_per_segment: int = 1
     short: str = "hold_last"
     fps: float = 0.0
     order: str = "normal"
@@ -83,6 +100,12 @@ class ClipSpec:
         for stride in self.train_strides:
             _check_positive("every one of train_strides", stride)
         _check("sampling", self.sampling, CLIP_SAMPLINGS)
+        _check_positive("frames_per_segment", self.frames_per_segment)
+        if self.frames_per_segment > 1 and self.sampling != "segments":
+            raise InputError(
+                f"frames_per_segment={self.frames_per_segment} is for clips of segments; with "
+                f"sampling={self.sampling!r} leave it out."
+            )
         if self.train_strides and self.sampling != "dense":
             raise InputError(
                 f"train_strides are for dense clips; sampling={self.sampling!r} has no stride, "
@@ -95,13 +118,18 @@ class ClipSpec:
         if self.fps < 0:
             raise InputError(f"fps must be 0 (stored frames) or positive; got {self.fps}.")
 
+    @property
+    def num_read(self) -> int:
+        """Frames that are read for a clip: T, or T * F of segments of F frames."""
+        return self.num_frames * self.frames_per_segment
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlowSpec:
     """Which optical flow is read beside a clip (arXiv 1903.01038): S snippets of L fields.
 
     A snippet is L fields one after the other, which become 2L channels x0, y0, x1, y1, ... Snippets
-    lie at equal distances around the clip's middle frame t.
+    lie at equal distances around the clip's middle frame t, or one in each part of the video.
 
     Attributes:
       num_snippets: S.
@@ -110,7 +138,9 @@ class FlowSpec:
       train_intervals: lowest and highest tau of training; every clip draws a whole number between.
       stride_rule: what tau is: the distance between centres of neighbouring snippets (`center`;
         they overlap if tau < L) or the fields between the end of one and the start of the next
-        (`gap`; centres are L + tau apart).
+        (`gap`; centres are L + tau apart). By `segments` there is no tau: one snippet lies in each
+        of S equal parts of the video, at a random place in training, and in tests where frames of
+        `segments` lie (TSN, arXiv 1608.00859); a single snippet lies around t as ever.
     """
 
     num_snippets: int = 3
@@ -167,8 +197,9 @@ class ViewSpec:
     Attributes:
       num_clips: clips along time.
       clip_starts: rule for their starts: `linspace` (first to last possible, mmaction2), `ticks`
-        (centres of equal intervals, the TPN release) or `random` (anywhere, each on its own). One
-        clip is centred by the first two.
+        (centres of equal intervals, the TPN release), `tsn` (from the first in equal steps of whole
+        frames, the TSN release) or `random` (anywhere, each on its own). One clip is centred, but
+        by `random`.
       crop: `center` (1), `three` (left, right, centre; top, bottom, centre if portrait), `five`
         (four corners and centre), `ten` (those and their mirror images), `full` (no crop: the
         resized frame) or `random` (1, for each clip at a place of its own).
@@ -178,6 +209,8 @@ class ViewSpec:
       is_flipped: whether every view is shown as its mirror image.
       stride: of dense clips, in place of `ClipSpec.stride`; 0 keeps that.
       order: a row of `ORDERS`, in place of `ClipSpec.order`; "" keeps that.
+      num_frames: T, in place of `ClipSpec.num_frames`; 0 keeps that.
+      num_snippets: S, in place of `FlowSpec.num_snippets`; 0 keeps that.
       seed: of what is random. A clip's draws depend on it, the id of the video and the number of
         the clip alone.
     """
@@ -191,6 +224,8 @@ class ViewSpec:
     is_flipped: bool = False
     stride: int = 0
     order: str = ""
+    num_frames: int = 0
+    num_snippets: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -200,8 +235,10 @@ class ViewSpec:
         _check("average", self.average, AVERAGES)
         if self.is_flipped not in (False, True):
             raise InputError(f"is_flipped must be True or False; got {self.is_flipped!r}.")
-        if self.stride < 0:
-            raise InputError(f"stride must be 0 (as the clip has it) or more; got {self.stride}.")
+        for name in ("stride", "num_frames", "num_snippets"):
+            if getattr(self, name) < 0:
+                value = getattr(self, name)
+                raise InputError(f"{name} must be 0 (as the clip has it) or more; got {value}.")
         if self.order:
             _check("order", self.order, ORDERS)
         if not 0 <= self.seed <= MAX_SEED:
@@ -213,7 +250,7 @@ class ViewSpec:
             )
 
     def clip_of(self, clip: ClipSpec) -> ClipSpec:
-        """Which frames make a clip of these views: `clip`, at their stride and in their order.
+        """Which frames make a clip of these views: `clip` at their length, stride and order.
 
         Raises:
           InputError: a stride for clips that have none.
@@ -223,8 +260,18 @@ class ViewSpec:
                 f"Views at stride={self.stride} are of dense clips; sampling={clip.sampling!r} has "
                 "no stride, leave it out (0)."
             )
-        stride, order = self.stride or clip.stride, self.order or clip.order
-        return dataclasses.replace(clip, stride=stride, order=order)
+        return dataclasses.replace(
+            clip,
+            num_frames=self.num_frames or clip.num_frames,
+            stride=self.stride or clip.stride,
+            order=self.order or clip.order,
+        )
+
+    def flow_of(self, flow: FlowSpec | None) -> FlowSpec | None:
+        """Which flow goes with a clip of these views: `flow`, with their number of snippets."""
+        if flow is None or not self.num_snippets:
+            return flow
+        return dataclasses.replace(flow, num_snippets=self.num_snippets)
 
     @property
     def is_random(self) -> bool:

@@ -22,7 +22,7 @@ ALLOWED = {
     "multigrid": {"errors", "types", "cycles"},
     "protocols": {"errors", "types"},
     "papers": {"errors"},
-    "trees": set(),
+    "trees": {"types"},
     "layers": {"errors", "types", "trees"},
     "models": {"errors", "types", "trees", "layers"},
     "task": {"errors", "types", "trees", "models"},

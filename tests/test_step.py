@@ -62,7 +62,7 @@ def initial_state(has_neck):
     Filled by hand, for to compile the initialisation takes as long as to compile a step.
     """
     net = models.create(NUM_CLASSES, backbone=BACKBONE, neck=NECK if has_neck else {})
-    create = functools.partial(states.create, net, TX, video_shape=(1, *SHAPE[1:]), ema=True)
+    create = functools.partial(states.create, net, TX, clip_shape=SHAPE[1:], ema=True)
     rng = np.random.default_rng(0)
 
     def leaf(name, s):

@@ -7,18 +7,20 @@ model = models.create(8, backbone=dict(variant="slowonly_r50", depths=(1, 1, 1, 
 import fnmatch
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tempo import trees
 from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS
 from tempo.models import (
+    bninception,
     fusing,
     heads,
     mtnet,
@@ -26,11 +28,13 @@ from tempo.models import (
     resnet,
     slowfast,
     tpn,
+    two_stream,
     two_stream_mtnet,
     x3d,
 )
 from tempo.models.presets import MODELS
 from tempo.models.recognizer import Recognizer
+from tempo.types import STREAMS, ClipShapes
 
 BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (resnet.ResNet, row) for variant, row in resnet.VARIANTS.items()},
@@ -38,12 +42,15 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (multifiber.MultiFiber, row) for variant, row in multifiber.VARIANTS.items()},
     **{variant: (x3d.X3D, row) for variant, row in x3d.VARIANTS.items()},
     **{variant: (mtnet.MTNet, row) for variant, row in mtnet.VARIANTS.items()},
+    **{variant: (bninception.BNInception, row) for variant, row in bninception.VARIANTS.items()},
     **{
         variant: (two_stream_mtnet.TwoStreamMTNet, row)
         for variant, row in two_stream_mtnet.VARIANTS.items()
     },
 }
-"""Backbone class and geometry by `variant`."""
+"""Backbone class and geometry by `variant`; `two_stream` puts two of the others together."""
+
+_NESTED = {"two_stream": two_stream.TwoStream}
 
 NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
 
@@ -57,6 +64,7 @@ def create(
     backbone: Mapping[str, Any] | None = None,
     neck: Mapping[str, Any] | None = None,
     head: Mapping[str, Any] | None = None,
+    stream: str = "",
     norm: str = "batch",
     norm_groups: int = 1,
     norm_group_size: int = 0,
@@ -72,6 +80,8 @@ def create(
       backbone: `variant` (a name of `BACKBONES`) and fields of its class.
       neck: `name` (of `NECKS`) and fields of its class; empty for none.
       head: `name` (of `HEADS`, `pool` by default) and fields of its class.
+      stream: what a backbone of one stream reads, a row of `tempo.types.STREAMS`; "" is as the
+        preset has it, or `video`.
       norm: a name of `NORMS`.
       norm_groups: parts of the batch with norm statistics of their own.
       norm_group_size: clips of each part, in place of their number; 0 is off.
@@ -88,7 +98,7 @@ def create(
     check_lowering(lowering)
     dtype = lookup({"float32": jnp.float32, "bfloat16": jnp.bfloat16}, dtype, "dtype")
     preset = lookup(MODELS, name, "model") if name else {}
-    backbone = {**preset.get("backbone", {}), **(backbone or {})}
+    backbone = _merged(preset.get("backbone", {}), backbone or {})
     neck = {**preset.get("neck", {}), **(neck or {})}
     head = {"name": "pool", **preset.get("head", {}), **(head or {})}
 
@@ -102,6 +112,7 @@ def create(
         backbone=_backbone(backbone, conv, norm, dtype, remat),
         head=_part("head", head, HEADS, **given),
         neck=_part("neck", neck, NECKS, **given) if neck else None,
+        stream=_stream(stream or preset.get("stream", "video")),
     )
 
 
@@ -170,26 +181,46 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(MODELS, pattern))
 
 
-def describe(model: Recognizer, clip_shape: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+def describe(model: Recognizer, clip_shape: ClipShapes) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of what a model computes from `clip_shape [B,T,H,W,C]`; nothing is run."""
-    video = jax.ShapeDtypeStruct(tuple(clip_shape), jnp.float32)
 
-    def run(video):
-        return model.init_with_output(jax.random.key(0), video, train=False)[0]
+    def run(clips):
+        return model.init_with_output(jax.random.key(0), clips, train=False)[0]
 
-    outputs = jax.eval_shape(run, video)
+    outputs = jax.eval_shape(run, trees.clips_like(clip_shape))
     rows = [(name, x.shape) for name, x in outputs["features"].items()]
     rows += [(f"aux_logits_{i}", x.shape) for i, x in enumerate(outputs.get("aux_logits", ()))]
     return [*rows, ("logits", outputs["logits"].shape)]
 
 
-def _backbone(config: dict[str, Any], *factories) -> nn.Module:
+def _merged(preset: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A backbone's fields, those of nested backbones one by one."""
+    nested = {
+        name: {**preset.get(name, {}), **given[name]}
+        for name in two_stream.STREAMS
+        if isinstance(given.get(name), Mapping)
+    }
+    return {**preset, **given, **nested}
+
+
+def _stream(name: str) -> str:
+    if name not in STREAMS:
+        raise InputError(f"model.stream must be one of {', '.join(STREAMS)}; got {name!r}.")
+    return name
+
+
+def _backbone(config: Mapping[str, Any], *factories) -> nn.Module:
     if "variant" not in config:
         raise InputError(
             "A model needs a name (see tempo.list_models()) or backbone.variant, one of "
-            f"{', '.join(sorted(BACKBONES))}."
+            f"{', '.join(sorted([*BACKBONES, *_NESTED]))}."
         )
     config = dict(config)
+    if config["variant"] in _NESTED:
+        whole = _NESTED[config.pop("variant")]
+        check_keys("backbone", config, whole)
+        parts = {name: config.get(name, {}) for name in two_stream.STREAMS}
+        return whole(**{name: _backbone(part, *factories) for name, part in parts.items()})
     module, row = lookup(BACKBONES, config.pop("variant"), "backbone variant")
     factory = functools.partial(module, *factories)
     check_keys("backbone", config, factory)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import chex
+import jax
 from flax import linen as nn
 
 from tempo.types import Array
@@ -16,17 +17,26 @@ class Recognizer(nn.Module):
       head: its `embed_and_score(features, *, train)` gives the embedding and the logits.
       neck: `(stage features, *, train) -> (features, aux_logits)`, or None: the head reads the
         backbone's `top`, a tuple if that is several.
+      stream: what it reads, a row of `tempo.types.STREAMS`; a backbone that reads several says so
+        itself.
     """
 
     backbone: nn.Module
     head: nn.Module
     neck: nn.Module | None = None
+    stream: str = "video"
 
-    def __call__(self, video, *, train: bool) -> dict[str, Any]:
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Rows of `tempo.types.STREAMS` that it reads."""
+        return getattr(self.backbone, "streams", (self.stream,))
+
+    def __call__(self, clips, *, train: bool) -> dict[str, Any]:
         """Class scores of a batch of clips.
 
         Args:
-          video: `[B,T,H,W,C]` float, normalised.
+          clips: `[B,T,H,W,C]` float, normalised, of the one stream that it reads (of flow, T are
+            the snippets); of several a dict by name.
           train: use batch statistics and dropout (rng `dropout`), update `batch_stats`, and
             compute the auxiliary heads.
 
@@ -35,8 +45,8 @@ class Recognizer(nn.Module):
           linear in, before dropout; `features`, a dict of stage features; in training and when
           initialising, and if the neck has auxiliary heads, `aux_logits`, a tuple of `[B,K]`.
         """
-        chex.assert_rank(video, 5)
-        features: dict[str, Array] = self.backbone(video, train=train)
+        chex.assert_rank(jax.tree.leaves(clips), 5)
+        features: dict[str, Array] = self.backbone(clips, train=train)
         outputs: dict[str, Any] = {"features": features}
         if self.neck is None:
             x = tuple(features[name] for name in self.backbone.top)

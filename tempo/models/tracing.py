@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
+from tempo import trees
 from tempo.models import create
+from tempo.types import ClipShapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,42 +20,48 @@ class _Asked:
 
     num_classes: int
     spelling: str
-    clip_shape: tuple[int, ...]
+    streams: tuple[tuple[str, tuple[int, ...]], ...]
     model: Mapping[str, Any] = dataclasses.field(compare=False)
 
 
 def variable_shapes(
-    num_classes: int, model: Mapping[str, Any], clip_shape: tuple[int, ...]
+    num_classes: int, model: Mapping[str, Any], clip_shape: ClipShapes
 ) -> dict[str, Any]:
-    """Shapes of `{"params", "batch_stats"}`, in trees that others read too: not to be changed.
+    """As `module_shapes`, in trees that others read too: not to be changed.
 
     Args:
       num_classes: K.
       model: arguments of `tempo.models.create`.
-      clip_shape: `[T,H,W,C]`.
+      clip_shape: of one clip.
 
     Raises:
       InputError: a model that cannot be made, or does not fit the clips.
     """
     spelling = json.dumps(model, sort_keys=True, default=repr)
-    return _traced(_Asked(num_classes, spelling, tuple(clip_shape), model))
+    several = clip_shape.items() if isinstance(clip_shape, Mapping) else {"": clip_shape}.items()
+    streams = tuple((name, tuple(shape)) for name, shape in sorted(several))
+    return _traced(_Asked(num_classes, spelling, streams, model))
 
 
 @functools.lru_cache(maxsize=16)
 def _traced(asked: _Asked) -> dict[str, Any]:
-    return module_shapes(create(asked.num_classes, **asked.model), asked.clip_shape)
+    streams = dict(asked.streams)
+    return module_shapes(create(asked.num_classes, **asked.model), streams.get("", streams))
 
 
-def module_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
-    """Shapes of a module's `params` and `batch_stats`, traced anew; nothing is computed.
+def module_shapes(model: nn.Module, clip_shape: ClipShapes) -> dict[str, Any]:
+    """Shapes of a module's variables, traced anew; nothing is computed.
 
     Args:
-      model: called as `model(video, train=False)`.
-      clip_shape: `[T,H,W,C]` of a clip.
+      model: called as `model(clips, train=False)`.
+      clip_shape: of one clip.
+
+    Returns:
+      `params`, `batch_stats` (empty without norms) and, if the module has one, `sketch`.
     """
 
-    def init(key):
-        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)
+    def init(key, clips):
+        return model.init(key, clips, train=False)
 
-    shapes = dict(jax.eval_shape(init, jax.random.key(0)))
-    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+    shapes = dict(jax.eval_shape(init, jax.random.key(0), trees.clip_like(clip_shape)))
+    return {"batch_stats": {}, **shapes}
