@@ -108,12 +108,7 @@ def _heading(video: Video, clip: ClipSpec, flow: FlowSpec | None, extra: int) ->
         _clip_line(clip, video, extra),
     ]
     if flow is not None:
-        rule = {"center": "between centres", "gap": "from end to start"}[flow.stride_rule]
-        low, high = flow.train_intervals
-        lines.append(
-            f"Flow: {flow.num_snippets} snippets of {flow.num_fields} fields around the clip's "
-            f"middle frame, tau {flow.interval} {rule} (training draws {low} to {high})."
-        )
+        lines.append(_flow_line(flow))
     lines.append(
         "# read  @ read more than once  . not read  1-9 flow snippet, * in several; every column "
         f"is {video.seconds / _LINE:.2g} s"
@@ -121,8 +116,22 @@ def _heading(video: Video, clip: ClipSpec, flow: FlowSpec | None, extra: int) ->
     return "\n".join(lines)
 
 
+def _flow_line(flow: FlowSpec) -> str:
+    text = f"Flow: {_count(flow.num_snippets, 'snippet')} of {flow.num_fields} fields"
+    if flow.num_snippets == 1:
+        return f"{text} around the clip's middle frame."
+    if flow.stride_rule == "segments":
+        return f"{text}, one in each of {flow.num_snippets} equal parts of the video."
+    rule = {"center": "between centres", "gap": "from end to start"}[flow.stride_rule]
+    low, high = flow.train_intervals
+    return (
+        f"{text} around the clip's middle frame, tau {flow.interval} {rule} (training draws {low} "
+        f"to {high})."
+    )
+
+
 def _clip_line(clip: ClipSpec, video: Video, extra: int) -> str:
-    frames = _count(clip.num_frames + extra, "frame")
+    frames = _count(clip.num_read + extra, "frame")
     if extra:
         frames += f" ({extra} of them only for differences)"
     clock = f"ticks of {clip.fps:g} fps" if clip.fps else "stored frames"
@@ -134,7 +143,8 @@ def _clip_line(clip: ClipSpec, video: Video, extra: int) -> str:
         if clip.train_strides:
             text += f"; in training one in {', '.join(map(str, clip.train_strides))}"
     elif clip.sampling == "segments":
-        text = f"{frames}, one in each of {clip.num_frames} equal parts of the {clock}"
+        own = "one" if clip.frames_per_segment == 1 else f"{clip.frames_per_segment} neighbours"
+        text = f"{frames}, {own} in each of {clip.num_frames} equal parts of the {clock}"
     else:
         text = f"{frames}, anywhere among the {clock} (tests: one in each equal part)"
     orders = {"normal": "", "reverse": "; backwards", "concat": "; forwards, then backwards"}
@@ -179,6 +189,7 @@ def _evaluation(
         f"{scoring.how_shown(view)}"
     )
     clip, given = view.clip_of(clip), clip
+    flow = view.flow_of(flow)
     if flow is not None:
         flow_sampling.check(clip)
     if clip != given:

@@ -6,7 +6,7 @@ A config names one, and may change single fields of it:
     config.eval.multi_view = {"views": "k400_10x3_ticks", "num_clips": 4}
 
 A row says where clips and crops lie; which frames make a clip (T x stride, or one frame of each of
-T segments) is the recipe's `clip`, but for the stride and the order that some rows set. Softmax
+T segments) is the recipe's `clip`, but for length, stride and order that some rows set. Softmax
 probabilities are averaged over the views, but where a row says `logits`.
 
 Sources: TPN, arXiv 2004.03548, section 4 ("Inference") and the captions of tables 3 and 4; the TPN
@@ -14,15 +14,17 @@ release (decisionforce/TPN); mmaction2 1.2; the ten crops are TSN's, arXiv 1608.
 says "three random crops"; both public codes take the left, right and middle third, and so does
 this. The paper says "uniformly" of the clips; the codes differ, so each protocol of several clips
 has two rows, after the rule for their starts (N frames in the video, clips of T frames at stride
-tau, n clips):
+tau, n clips); TSN's own has a third rule:
 
 * `ticks`, the TPN release: tick = (N - T * tau + 1) / n, start k = int(tick / 2 + tick * k). Of
   segments, the clips interleave: two take the odd and the even ones of 2T centres.
 * `linspace`, mmaction2: round(k * max(N - (T - 1) * tau - 1, 0) / (n - 1)), so the first clip
   starts with the video and the last ends with it. Of segments (`twice_sample`), the first clip
   takes the centre of each and the second its beginning.
+* `tsn`, the TSN release: k * ((N - L) // (n - 1)) of N frames, single ones (L = 1), or of N flow
+  fields, snippets of L; frames between the last of these and the end of the video are not shown.
 
-The release also averages the scores of mirrored clips for its Kinetics numbers (worth about 0.1
+The TPN release also averages the scores of mirrored clips for its Kinetics numbers (worth about 0.1
 points); none of these rows does.
 
 `vipriors_1` to `vipriors_22` are the entries of table 3 of the DeepBlue solution of the VIPriors
@@ -85,6 +87,16 @@ VIEW_SETS: dict[str, dict[str, Any]] = {
     # Something-Something leaderboard, "full resolution of 2 clips": 6 views that cover the frame.
     "full_2clip_ticks": {"num_clips": 2, "clip_starts": "ticks", **_THREE},
     "full_2clip_linspace": {"num_clips": 2, "clip_starts": "linspace", **_THREE},
+    # TSN and the networks that are tested like it: 250 views of one frame (and its flow) each.
+    "tsn_25x10": {
+        "num_clips": 25,
+        "clip_starts": "tsn",
+        "num_frames": 1,
+        "crop": "ten",
+        "short_side_px": 256,
+        "size_px": 224,
+        "average": "logits",
+    },
     # VIPriors, table 3.
     **{
         f"vipriors_{number}": {**_VIPRIORS, **row, "seed": number}

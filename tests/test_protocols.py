@@ -6,7 +6,7 @@ import pytest
 from tempo import protocols
 from tempo.data import sampling
 from tempo.errors import InputError
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
 NUM_VIEWS = {
     "center": 1,
@@ -78,7 +78,18 @@ def test_the_entries_of_vipriors_are_those_of_its_table():
             order=orders[order],
             seed=i,
         )
-    assert set(protocols.VIEW_SETS) == {*NUM_VIEWS, *entries}
+    assert set(protocols.VIEW_SETS) == {*NUM_VIEWS, "tsn_25x10", *entries}
+
+
+def test_tsn_averages_the_scores_of_25_single_frames_and_their_ten_crops():
+    view = protocols.view_spec("tsn_25x10", num_snippets=1)
+    assert (view.num_views, view.average) == (250, "logits")
+    clip = ClipSpec(num_frames=3, sampling="segments")
+    assert view.clip_of(clip) == dataclasses.replace(clip, num_frames=1)
+    assert view.flow_of(FlowSpec()) == FlowSpec(num_snippets=1)
+    assert protocols.view_spec("tsn_25x10").flow_of(FlowSpec()) == FlowSpec()
+    with pytest.raises(InputError, match="num_snippets must be 0"):
+        ViewSpec(num_snippets=-1)
 
 
 def test_fields_win_over_the_set_and_no_set_is_the_defaults():

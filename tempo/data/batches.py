@@ -210,7 +210,7 @@ class TrainBatch(BatchMaker):
                         self._check_shape(name, stream, batch, rows[i])
                         batch[name][slot] = stream
 
-        shapes = {"video": (clip.num_frames + self._extra_frames, size_px, size_px, 3)}
+        shapes = {"video": (clip.num_read + self._extra_frames, size_px, size_px, 3)}
         if self._flow is not None:
             channels = 2 * self._flow.num_fields
             shapes["flow"] = (self._flow.num_snippets, size_px, size_px, channels)
@@ -327,7 +327,7 @@ class EvalBatch(BatchMaker):
         if view.crop == "full":
             return None
         square = (view.size_px, view.size_px)
-        shapes = {"video": (view.num_views, self._clip.num_frames + self._extra_frames, *square, 3)}
+        shapes = {"video": (view.num_views, self._clip.num_read + self._extra_frames, *square, 3)}
         if self._flow is not None:
             channels = 2 * self._flow.num_fields
             shapes["flow"] = (view.num_views, self._flow.num_snippets, *square, channels)

@@ -34,7 +34,8 @@ def train_indices(
 
     A single frame t is uniform over L / 2 to N - 1 - L / 2, where the snippet around it fits the
     video; of a video too short for that, the centre. Longer clips are drawn as ever, and their
-    middle frame is t. Tau is uniform over `flow.train_intervals`.
+    middle frame is t. Tau is uniform over `flow.train_intervals`; snippets of `segments` are drawn
+    on their own, uniformly over the places of each part where they fit.
 
     Args:
       num_frames: N, stored frames, at least 2.
@@ -49,6 +50,9 @@ def train_indices(
         frames = np.array([first + rng.integers(count)])
     else:
         frames = sampling.train_indices(num_frames, clip, rng, timestamps, extra_frames)
+    if _is_of_segments(flow):
+        starts = sampling.random_segments(_middles(num_frames, flow)[1], flow.num_snippets, rng)
+        return frames, _snippets(starts, num_frames - 1, flow)
     interval = int(rng.integers(flow.train_intervals[0], flow.train_intervals[1] + 1))
     return frames, flow_indices(num_frames - 1, _middle(frames, clip), flow, interval)
 
@@ -65,8 +69,9 @@ def eval_indices(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The clips of an evaluation and their flow: frames [num_clips,T+E], fields [num_clips,S,L].
 
-    Single frames are spread by `clip_starts` over those around which a snippet fits. For all else
-    see `sampling.eval_indices`.
+    Single frames are spread by `clip_starts` over those around which a snippet fits; snippets of
+    `segments` over the places where they fit, as `sampling.eval_segments` has it. For all else see
+    `sampling.eval_indices`.
     """
     if clip.num_frames + extra_frames == 1:
         first, count = _middles(num_frames, flow)
@@ -77,6 +82,10 @@ def eval_indices(
     else:
         about = num_clips, clip_starts, timestamps, extra_frames, shares
         frames = sampling.eval_indices(num_frames, clip, *about)
+    if _is_of_segments(flow):
+        about = flow.num_snippets, num_clips, clip_starts, shares
+        starts = sampling.eval_segments(_middles(num_frames, flow)[1], *about)
+        return frames, _snippets(starts, num_frames - 1, flow)
     fields = [flow_indices(num_frames - 1, _middle(f, clip), flow, flow.interval) for f in frames]
     return frames, np.stack(fields)
 
@@ -98,14 +107,11 @@ def flow_indices(num_flows: int, middle: int, flow: FlowSpec, interval: int) -> 
     Raises:
       InputError: there is no flow.
     """
-    if num_flows < 1:
-        raise InputError("A video of one frame has no optical flow; prepare with min_frames >= 2.")
     step = interval + (flow.num_fields if flow.stride_rule == "gap" else 0)
     k = np.arange(flow.num_snippets) - (flow.num_snippets - 1) / 2
     # Half up, for half to even would make the distances of an even number of snippets differ.
     centers = middle + np.floor(k * step + 0.5).astype(np.int64)
-    fields = centers[:, None] - flow.num_fields // 2 + np.arange(flow.num_fields)
-    return np.clip(fields, 0, num_flows - 1)
+    return _snippets(centers - flow.num_fields // 2, num_flows, flow)
 
 
 def stack(fields: np.ndarray) -> np.ndarray:
@@ -113,6 +119,18 @@ def stack(fields: np.ndarray) -> np.ndarray:
     num_fields, height, width, _ = fields.shape[-4:]
     channels = np.moveaxis(fields, -4, -2)
     return channels.reshape(*fields.shape[:-4], height, width, 2 * num_fields)
+
+
+def _is_of_segments(flow: FlowSpec) -> bool:
+    """Whether snippets lie in parts of the video of their own."""
+    return flow.stride_rule == "segments" and flow.num_snippets > 1
+
+
+def _snippets(starts: np.ndarray, num_flows: int, flow: FlowSpec) -> np.ndarray:
+    """The L fields from each start, [...] -> [...,L]; those outside are the first or the last."""
+    if num_flows < 1:
+        raise InputError("A video of one frame has no optical flow; prepare with min_frames >= 2.")
+    return np.clip(starts[..., None] + np.arange(flow.num_fields), 0, num_flows - 1)
 
 
 def _middles(num_frames: int, flow: FlowSpec) -> tuple[int, int]:
@@ -123,4 +141,4 @@ def _middles(num_frames: int, flow: FlowSpec) -> tuple[int, int]:
 
 def _middle(frames: np.ndarray, clip: ClipSpec) -> int:
     """Of the clip itself, whatever is read beyond it."""
-    return int(frames[clip.num_frames // 2])
+    return int(frames[clip.num_read // 2])

@@ -160,7 +160,8 @@ def eval_batches(
     Args:
       split: what to evaluate on.
       clip: which frames make a clip.
-      view: which clips and crops of each video; its stride and order stand in place of the clip's.
+      view: which clips and crops of each video; what it says of frames and snippets stands in place
+        of what `clip` and `flow` say.
       batch_size: videos of a batch over all processes.
       flow: which optical flow to read beside the frames.
       extra_frames: frames to read beyond T at the same stride (`device_ops.extra_frames`), of
@@ -175,7 +176,7 @@ def eval_batches(
     """
     if not len(split):
         raise InputError(f"Split {split.name!r} has no videos to evaluate on.")
-    clip = view.clip_of(clip)
+    clip, flow = view.clip_of(clip), view.flow_of(flow)
     sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)

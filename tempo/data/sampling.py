@@ -1,8 +1,9 @@
 """Which frames make a clip: pure functions of a video's length and a `ClipSpec`.
 
-All return frame numbers, int64 `[..., T]`, inside the video. Of dense clips, `extra_frames` E more
-follow the T at their stride (residual frames use them up); a clip is moved for them only where they
-would not fit behind it. Sources: the TPN release (decisionforce/TPN) and mmaction2 where their
+All return frame numbers, int64 `[..., T]`, inside the video; of segments of F frames each
+(`ClipSpec.frames_per_segment`) `[..., T*F]`, segment by segment. Of dense clips, `extra_frames` E
+more follow the T at their stride (residual frames use them up); a clip is moved for them only where
+they would not fit behind it. Sources: the TPN release (decisionforce/TPN) and mmaction2 where their
 rules differ; TSN, arXiv 1608.00859. Which optical flow goes with the frames is in
 `tempo.data.flow_sampling`.
 """
@@ -38,7 +39,7 @@ def train_indices(
     Dense clips start anywhere that keeps all frames inside the video (at 0 if the video is too
     short), with a stride drawn from `clip.train_strides` if there are any; of segments, one frame
     uniformly inside each; `uniform` takes any T different frames in their order (of fewer frames,
-    some more than once).
+    some more than once). Segments of F frames are uniform over the places where all F fit.
 
     Args:
       num_frames: N, stored frames of the video, at least 1.
@@ -52,7 +53,8 @@ def train_indices(
     if clip.sampling == "uniform" and len(frames) >= clip.num_frames:
         return frames[np.sort(rng.choice(len(frames), clip.num_frames, replace=False))]
     if clip.sampling != "dense":
-        return frames[random_segments(len(frames), clip.num_frames, rng)]
+        starts = random_segments(_places(len(frames), clip), clip.num_frames, rng)
+        return frames[_runs(starts, len(frames), clip)]
     if clip.train_strides:
         stride = clip.train_strides[rng.integers(len(clip.train_strides))]
         clip = dataclasses.replace(clip, stride=stride)
@@ -85,7 +87,9 @@ def eval_indices(
     """
     frames = source(num_frames, clip, timestamps)
     if clip.sampling != "dense":
-        return frames[eval_segments(len(frames), clip.num_frames, num_clips, clip_starts, shares)]
+        about = clip.num_frames, num_clips, clip_starts, shares
+        starts = eval_segments(_places(len(frames), clip), *about)
+        return frames[_runs(starts, len(frames), clip)]
     last = _last_start(len(frames), clip, extra_frames)
     if clip_starts == "random":
         starts = view_draws.pick(shares, last + 1)
@@ -137,7 +141,9 @@ def dense_starts(
     `linspace` (mmaction2): round(k * max(N - L, 0) / (num_clips - 1)), so the first clip starts
     with the video and the last ends with it; a single clip is centred. `ticks` (TPN release): with
     tick = (N - T * stride + 1) / num_clips, int(tick / 2 + tick * k), and 0 for all if
-    N < T * stride. `stride` stands in place of the clip's, and need not be whole.
+    N < T * stride. `tsn` (TSN release): k * (max(N - L, 0) // (num_clips - 1)), so the last need
+    not end with the video; a single clip is centred. `stride` stands in place of the clip's, and
+    need not be whole.
     """
     k = np.arange(num_clips)
     stride = clip.stride if stride is None else stride
@@ -147,6 +153,8 @@ def dense_starts(
     free = max(num_frames - (clip.num_frames - 1) * stride - 1, 0)
     if num_clips == 1:
         return np.array([free // 2], np.int64)
+    if clip_starts == "tsn":
+        return (k * (free // (num_clips - 1))).astype(np.int64)
     return np.round(k * (free / (num_clips - 1))).astype(np.int64)
 
 
@@ -183,12 +191,16 @@ def eval_segments(
 
     A single clip takes the centres. `ticks` (TPN release): clips interleave, two of them at 1/4 and
     3/4 of each part. `linspace` (mmaction2's `twice_sample`): the first at the centre, the others
-    from there in equal steps, cyclically; the second of two at the beginning of each part. `random`
-    draws a clip's place by `shares [n]`.
+    from there in equal steps, cyclically; the second of two at the beginning of each part. `tsn`
+    (TSN release, for one part): from its first frame in equal steps of whole frames. `random` draws
+    a clip's place by `shares [n]`.
     """
     if clip_starts == "random":
         return _of_segments(np.arange(num_segments) + shares[:, None], num_frames, num_segments)
     k = np.arange(num_clips)[:, None]
+    if clip_starts == "tsn" and num_clips > 1:
+        step = max(num_frames // num_segments - 1, 0) // (num_clips - 1)
+        return np.arange(num_segments) * num_frames // num_segments + k * step
     # In 2n-ths of a part, so that a place on the border of two frames is never rounded below it.
     places = 2 * k + 1 if clip_starts == "ticks" else (num_clips + 2 * k) % (2 * num_clips)
     places = np.arange(num_segments) * 2 * num_clips + places
@@ -216,6 +228,17 @@ def _of_segments(places: np.ndarray, num_frames: int, num_segments: int) -> np.n
     """The frames at these places, of which there are `num_segments` in a video."""
     # Rounding up to the next integer must not leave the video.
     return np.minimum((places * num_frames / num_segments).astype(np.int64), num_frames - 1)
+
+
+def _places(num_frames: int, clip: ClipSpec) -> int:
+    """Frames at which the F neighbours of a segment can begin; 1 if they do not fit the video."""
+    return max(num_frames - clip.frames_per_segment + 1, 1)
+
+
+def _runs(starts: np.ndarray, num_frames: int, clip: ClipSpec) -> np.ndarray:
+    """F neighbours from each start, [...,T] -> [...,T*F]; past the end the last frame stays."""
+    runs = starts[..., None] + np.arange(clip.frames_per_segment)
+    return np.minimum(runs, num_frames - 1).reshape(*starts.shape[:-1], clip.num_read)
 
 
 def _last_start(num_frames: int, clip: ClipSpec, extra_frames: int) -> int:

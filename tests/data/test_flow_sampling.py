@@ -136,3 +136,40 @@ def test_flow_is_not_played_backwards(kwargs):
     with pytest.raises(InputError, match="played forwards"):
         flow_sampling.check(ClipSpec(num_frames=1, **kwargs))
     flow_sampling.check(FRAME)
+
+
+def test_tsn_spreads_25_snippets_in_whole_steps():
+    for num_frames in (29, 35, 36, 180):  # UCF-101's shortest; too short for a step; one; any
+        frames, fields = flow_sampling.eval_indices(
+            num_frames, FRAME, FlowSpec(num_snippets=1), 25, "tsn"
+        )
+        step = (num_frames - 1 - 10) // 24  # (N - L) // 24 of N fields
+        first = step * np.arange(25)
+        np.testing.assert_array_equal(frames[:, 0], first + 5)
+        np.testing.assert_array_equal(fields[:, 0], first[:, None] + np.arange(10))
+
+
+def test_the_shortest_video_of_ucf_clamps_what_five_snippets_cover():
+    spec = FlowSpec(num_snippets=5)
+    _, fields = flow_sampling.eval_indices(29, FRAME, spec, 25, "tsn")
+    wanted = 5 + (np.arange(5) - 2)[:, None] * 5 + np.arange(-5, 5)
+    np.testing.assert_array_equal(fields[0], np.clip(wanted, 0, 27))
+
+
+def test_snippets_of_segments_lie_one_in_each_part():
+    spec = FlowSpec(num_snippets=3, stride_rule="segments")
+    drawn = [flow_sampling.train_indices(40, FRAME, spec, rng(seed))[1] for seed in range(300)]
+    assert (np.diff(drawn) == 1).all()
+    for k, part in enumerate(np.transpose([fields[:, 0] for fields in drawn])):
+        assert set(part) == set(range(10 * k, 10 * k + 10))  # 30 places, ten in each part
+    _, (tested,) = flow_sampling.eval_indices(40, FRAME, spec)
+    np.testing.assert_array_equal(tested[:, 0], [5, 15, 25])
+    one = FlowSpec(num_snippets=1, stride_rule="segments")
+    for a, b in zip(
+        flow_sampling.eval_indices(40, FRAME, one, 7, "tsn"),
+        flow_sampling.eval_indices(40, FRAME, FlowSpec(num_snippets=1), 7, "tsn"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    short = flow_sampling.train_indices(5, FRAME, spec, rng())[1]
+    np.testing.assert_array_equal(short, [[0, 1, 2, 3, 3, 3, 3, 3, 3, 3]] * 3)

@@ -304,3 +304,36 @@ def test_clips_at_a_rate_can_be_played_backwards():
     clip = ClipSpec(num_frames=4, fps=12.5, order="reverse")
     (got,) = sampling.eval_indices(20, clip, timestamps=np.arange(20) / 25)
     np.testing.assert_array_equal(np.diff(got), -2)
+
+
+@pytest.mark.parametrize(("num_frames", "step"), [(100, 4), (25, 1), (24, 0), (1, 0)])
+def test_tsn_takes_single_frames_in_equal_whole_steps(num_frames, step):
+    for sampling_ in ("dense", "segments"):
+        one = ClipSpec(num_frames=1, sampling=sampling_)
+        frames = sampling.eval_indices(num_frames, one, 25, "tsn")
+        np.testing.assert_array_equal(frames, step * np.arange(25)[:, None])  # step = (N - 1) // 24
+        centre = sampling.eval_indices(num_frames, one, 1, "tsn")
+        np.testing.assert_array_equal(centre, sampling.eval_indices(num_frames, one))
+    dense = sampling.eval_indices(100, ClipSpec(num_frames=4, stride=5), 3, "tsn")
+    np.testing.assert_array_equal(dense[:, 0], [0, 42, 84])  # (100 - 16) // 2
+    two = sampling.eval_indices(100, ClipSpec(num_frames=2, sampling="segments"), 3, "tsn")
+    np.testing.assert_array_equal(two, [[0, 50], [24, 74], [48, 98]])
+
+
+def test_segments_of_neighbouring_frames():
+    clip = ClipSpec(num_frames=3, sampling="segments", frames_per_segment=6)
+    assert clip.num_read == 18
+    starts = []
+    for seed in range(300):
+        runs = sampling.train_indices(35, clip, np.random.default_rng(seed)).reshape(3, 6)
+        assert (np.diff(runs) == 1).all()
+        starts.append(runs[:, 0])
+    # 30 places where six frames fit, ten in each part.
+    for k, part in enumerate(np.transpose(starts)):
+        assert set(part) == set(range(10 * k, 10 * k + 10))
+    (tested,) = sampling.eval_indices(35, clip).reshape(1, 3, 6)
+    np.testing.assert_array_equal(tested, np.array([[5], [15], [25]]) + np.arange(6))
+    short = sampling.eval_indices(4, clip).reshape(3, 6)
+    np.testing.assert_array_equal(short, [[0, 1, 2, 3, 3, 3]] * 3)
+    with pytest.raises(InputError, match="frames_per_segment=6.*'dense'"):
+        ClipSpec(num_frames=3, frames_per_segment=6)
