@@ -79,6 +79,7 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "tsn_r34": {"backbone": {"variant": "c2d_r34"}},
     "tsn_r50": {"backbone": {"variant": "c2d_r50"}},
     "tsn_r101": {"backbone": {"variant": "c2d_r101"}},
+    "tsn_bninception": {"backbone": {"variant": "bninception"}, "head": {"dropout_prob": 0.8}},
     "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
     "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
     "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
