@@ -21,14 +21,17 @@ from tempo.data import pipeline
 from tempo.errors import InputError
 from tempo.evaluators import scoring
 from tempo.task import Task
-from tempo.types import Array, Batch, ClipSpec, ViewSpec
+from tempo.types import STREAMS, Array, Batch, ClipSpec, FlowSpec, ViewSpec, network_input
 
-Predict = Callable[[Any, Array], dict[str, Array]]
-"""(variables, video uint8 `[B,T,H,W,C]`) -> `logits` and `probs` `[B,K]` and, if the model gives
-one, `embedding [B,D]`."""
+Clips = Array | dict[str, Array]
+"""uint8 `[n,T,H,W,C]`, of the frames alone, or of each stream by name."""
 
-Piece = tuple[np.ndarray, np.ndarray]
-"""Clips `[n,T,H,W,C]` and what each is, int32 `[n,tags]`; a first tag below 0 is padding."""
+Predict = Callable[[Any, Clips], dict[str, Array]]
+"""(variables, clips) -> `logits` and `probs` `[B,K]` and, if the model gives one, `embedding
+[B,D]`."""
+
+Piece = tuple[Clips, np.ndarray]
+"""n clips and what each is, int32 `[n,tags]`; a first tag below 0 is padding."""
 
 # Batches given to the devices whose scores have not been fetched: one at work, one waiting.
 _IN_FLIGHT = 2
@@ -51,9 +54,10 @@ def make_predict(
         variables are.
     """
 
-    def predict(variables, video):
-        batch = preprocess(jax.random.key(0), {"video": video})
-        outputs = model.apply(variables, batch["video"], train=False)
+    def predict(variables, clips):
+        given = clips if isinstance(clips, dict) else {"video": clips}
+        batch = preprocess(jax.random.key(0), given)
+        outputs = model.apply(variables, network_input(batch, model.streams), train=False)
         found = {name: outputs[name] for name in ("logits", "embedding") if name in outputs}
         return {**found, "probs": task.probs(outputs["logits"])}
 
@@ -61,14 +65,14 @@ def make_predict(
 
 
 def run(
-    forward: Callable[[np.ndarray, np.ndarray], tuple[Array, dict[str, Array]]],
+    forward: Callable[[Clips, np.ndarray], tuple[Array, dict[str, Array]]],
     pieces: Iterable[Piece],
     size: int,
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Scores of clips on the host, without padding, two batches behind what is given.
 
     Args:
-      forward: clips `[size,T,H,W,C]` and their tags -> all tags of the batch and the scores by
+      forward: `size` clips and their tags -> all tags of the batch and the scores by
         name, which the devices still work on.
       pieces: clips of this process; as many in every process.
       size: clips of a batch in this process.
@@ -77,8 +81,8 @@ def run(
       Tags int32 `[n,tags]`, and their scores by name.
     """
     pending = collections.deque()
-    for video, tags in _of_one_size(pieces, size):
-        pending.append(jax.copy_to_host_async(forward(video, tags)))
+    for clips, tags in _of_one_size(pieces, size):
+        pending.append(jax.copy_to_host_async(forward(clips, tags)))
         if len(pending) > _IN_FLIGHT:
             yield _on_host(pending.popleft())
     while pending:
@@ -124,6 +128,7 @@ class Scorer:
         batch_size: int,
         num_workers: int,
         worker_kind: str,
+        flow: FlowSpec | None = None,
         is_per_frame: bool = False,
     ):
         """Checks the split and the batch size; reads nothing yet.
@@ -141,6 +146,7 @@ class Scorer:
           batch_size: clips of a batch over all devices.
           num_workers: of the reader.
           worker_kind: of the reader.
+          flow: which flow goes with a clip, of networks that read it.
           is_per_frame: the network scores every frame of a clip on its own.
 
         Raises:
@@ -158,6 +164,7 @@ class Scorer:
         self.task = task
         self.mesh = mesh
         self.clip = view.clip_of(clip)
+        self.flow = view.flow_of(flow)
         self.view = view
         self.extra_frames = extra_frames
         self.batch_size = batch_size
@@ -234,10 +241,14 @@ class Scorer:
           prepare: from the clips of a piece, on the devices, to what `predict` takes.
         """
 
-        def forward(video, tags):
-            given = sharding.to_global({"video": video, "tags": tags}, self._sharding)
-            outputs = self._predict(variables, prepare(given["video"]))
-            return self._gather(given["tags"]), {name: outputs[name] for name in fetched}
+        def forward(clips, tags):
+            streams = clips if isinstance(clips, dict) else {"video": clips}
+            given = sharding.to_global({**streams, "tags": tags}, self._sharding)
+            tags = given.pop("tags")
+            outputs = self._predict(
+                variables, prepare(given if isinstance(clips, dict) else given["video"])
+            )
+            return self._gather(tags), {name: outputs[name] for name in fetched}
 
         return run(forward, pieces, self.batch_size // self.num_processes)
 
@@ -259,22 +270,27 @@ class Scorer:
             self.split,
             clip=clip or self.clip,
             view=self.view,
+            flow=self.flow,
             extra_frames=self.extra_frames,
             batch_size=self._videos_at_once() * self.num_processes,
             **self.reader,
         ) as batches:
             for batch in shown(batches, batches.num_batches, title or self._name):
-                video, rows = batch["video"], np.where(batch["mask"], batch["index"], -1)
+                clips = batch["video"]
+                if self.flow is not None:
+                    clips = {name: batch[name] for name in STREAMS}
+                rows = np.where(batch["mask"], batch["index"], -1)
                 if self.num_processes == 1:  # else padding keeps the processes in step
                     count = int(batch["mask"].sum())
-                    video, rows = video[:count], rows[:count]
+                    clips, rows = jax.tree.map(lambda x, n=count: x[:n], clips), rows[:count]
                 found = [None] if orders is None else orders(np.maximum(rows, 0))
                 for number, order in enumerate(found):
                     tags = np.empty((len(rows), num_views, 3), np.int32)
                     tags[..., 0], tags[..., 1] = rows[:, None], np.arange(num_views)
                     tags[..., 2] = number
-                    clips = video if order is None else _reordered(video, order)
-                    yield clips.reshape(-1, *video.shape[2:]), tags.reshape(-1, 3)
+                    ordered = clips if order is None else _reordered(clips, order)
+                    views = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), ordered)
+                    yield views, tags.reshape(-1, 3)
 
     def _videos_at_once(self) -> int:
         """Videos that are read together: they fill a batch, and give each thread one."""
@@ -297,16 +313,18 @@ def shown(batches: Iterable[Batch], total: int, title: str) -> Iterable[Batch]:
 
 def _of_one_size(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
     """The clips in pieces of `size`; the last is padded, and any before clips of a new shape."""
-    held, count = [], 0
-    for video, tags in pieces:
-        if held and held[0][0].shape[1:] != video.shape[1:]:
+    held, count, shapes = [], 0, None
+    for clips, tags in pieces:
+        own = [x.shape[1:] for x in jax.tree.leaves(clips)]
+        if held and own != shapes:
             yield _joined(held, size)
             held, count = [], 0
-        while len(video):
+        shapes = own
+        while len(tags):
             free = size - count
-            held.append((video[:free], tags[:free]))
-            count += len(held[-1][0])
-            video, tags = video[free:], tags[free:]
+            held.append(jax.tree.map(lambda x, n=free: x[:n], (clips, tags)))
+            count += len(held[-1][1])
+            clips, tags = jax.tree.map(lambda x, n=free: x[n:], (clips, tags))
             if count == size:
                 yield _joined(held, size)
                 held, count = [], 0
@@ -315,14 +333,14 @@ def _of_one_size(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
 
 
 def _joined(held: Sequence[Piece], size: int) -> Piece:
-    if len(held) == 1 and len(held[0][0]) == size:
+    if len(held) == 1 and len(held[0][1]) == size:
         return held[0]
-    videos, tags = (list(parts) for parts in zip(*held, strict=True))
-    missing = size - sum(map(len, videos))
+    clips, tags = (list(parts) for parts in zip(*held, strict=True))
+    missing = size - sum(map(len, tags))
     if missing:
-        videos.append(np.repeat(videos[-1][-1:], missing, axis=0))
+        clips.append(jax.tree.map(lambda x: np.repeat(x[-1:], missing, axis=0), clips[-1]))
         tags.append(np.full((missing, tags[0].shape[1]), -1, np.int32))
-    return np.concatenate(videos), np.concatenate(tags)
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *clips), np.concatenate(tags)
 
 
 def _reordered(video: np.ndarray, order: np.ndarray) -> np.ndarray:
