@@ -41,7 +41,10 @@ NEEDED = (
     "protocol", "views", "num_videos", "split", "dataset", "manifest_sha256", "checkpoint_step",
 )  # fmt: skip
 """Keys of a row of `results.json` that a table shows."""
-NAMES = {"top1": "top-1", "top5": "top-5", "noun_top1": "noun top-1", "verb_top1": "verb top-1"}
+NAMES = {
+    "top1": "top-1", "top5": "top-5", "noun_top1": "noun top-1", "verb_top1": "verb top-1",
+    "mean_class": "mean of classes",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

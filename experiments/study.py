@@ -52,6 +52,7 @@ class Study:
       about: commands to come -> what their rows say of them besides, in the same order; finds
         those that cannot be before the first is run.
       environment: variables for the commands, where they are not set.
+      draw: (folder of the run, folder to write to): its figures, where it has any.
     """
 
     folder: pathlib.Path
@@ -62,6 +63,7 @@ class Study:
     ended: Callable[[str, Any], Row]
     about: Callable[[Sequence[Any]], Sequence[Row]] = lambda todo: [{}] * len(todo)
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    draw: Callable[[str, pathlib.Path], None] = lambda out, folder: None
 
     @property
     def results(self) -> pathlib.Path:
@@ -151,9 +153,11 @@ class Study:
         text = self.page(recorded.read(results))
         if out:
             files.write_text(str(results.with_name("tables.md")), text + "\n")
+            self.draw(out, results.parent)
         if is_readme:
             if out:
                 files.write_text(str(self.results), results.read_text())
+                self.draw(out, self.folder)
             files.write_text(str(self.readme), recorded.with_tables(self.readme.read_text(), text))
         return text
 

@@ -1,0 +1,1 @@
+"""The tables of the spatiotemporal pyramid network: their runs, and its ablations on TempoBench."""

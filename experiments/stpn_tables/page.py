@@ -1,0 +1,113 @@
+"""The recorded ablations as Markdown tables.
+
+Intervals are 95 % percentile bootstraps over seeds and test videos together, videos within their
+class; with one seed, over videos alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import recorded
+from experiments.stpn_tables import runs
+from tempo.errors import InputError
+from tempo.papers.stpn_results import ROWS
+
+TITLES = {
+    "t4": "The parts one after the other",
+    "t2": "Fusion of several snippets, flow alone",
+}
+AGAINST = {"t4": "t4.A", "t2": "temporal"}
+"""What the others of a table are compared with."""
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All tables that there are rows for, each under its heading.
+
+    Raises:
+      InputError: rows of different videos.
+    """
+    if not rows:
+        return "The ablations have not been run."
+    first = rows[0]["videos"]
+    if any(row["videos"] != first for row in rows):
+        raise InputError(
+            "The rows are not all of the same videos; start in another folder (--out)."
+        )
+    parts = {"What was run": facts(rows)}
+    names = {row["name"] for row in rows} - {runs.FIRST}
+    for name, title in TITLES.items():
+        if names & set(runs.TABLES[name]):
+            parts[title] = table(name, rows)
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
+
+
+def facts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Seeds, videos, views, hardware and time."""
+    cut = sum(row["is_resumed"] for row in rows)
+    dates = sorted(row["date"][:10] for row in rows)
+    videos = rows[0]["videos"]
+    protocols = sorted({own["protocol"] for row in rows for own in row["results"]})
+    lines = [
+        f"seeds {', '.join(map(str, sorted({row['seed'] for row in rows})))}",
+        f"{len(videos['labels'])} test videos of {len(videos['class_names'])} classes; chance is "
+        f"{100 / len(videos['class_names']):.1f}",
+        *protocols,
+        f"{sum(row['wall_s'] for row in rows) / 60:.0f} minutes of {len(rows)} runs, with "
+        "compilation and evaluation"
+        + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
+        "; ".join(sorted({_hardware(row["hardware"]) for row in rows})),
+        f"commit {', '.join(sorted({row['commit'] for row in rows}))}",
+        dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def table(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Top-1 of everything in a table that was run, and what it gains over what it is built on."""
+    labels = np.array(rows[0]["videos"]["labels"])
+    hits: dict[str, list[np.ndarray]] = {}
+    same_class: dict[str, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        for own, packed in row["hits"].items():
+            hits.setdefault(own, []).append(recorded.unpack(packed, len(labels)))
+        if "same_class" in row:
+            same_class.setdefault(row["name"], []).append(row["same_class"])
+    lines = []
+    for own, title in runs.TABLES[name].items():
+        if own not in hits:
+            continue
+        mine, base, gained = np.stack(hits[own]), AGAINST[name], ""
+        if base in hits and own != base:
+            gain = recorded.resampled(labels, _difference, mine, np.stack(hits[base]))
+            value, low, high = (f"{100 * x:+.1f}" for x in (gain.value, gain.low, gain.high))
+            gained = f"{value} ({low} to {high})"
+        whole = recorded.resampled(labels, lambda videos, own: own.mean(), mine)
+        value, low, high = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high))
+        shares = same_class.get(own)
+        published = ROWS["stpn"][runs.PUBLISHED[own]].published["mean_class"]
+        lines.append(
+            [
+                title,
+                f"{value} ({low} to {high})",
+                ", ".join(f"{100 * one.mean():.1f}" for one in mine),
+                gained,
+                f"{100 * np.mean(shares):.1f}" if shares else "",
+                f"{published:.1f}",
+            ]
+        )
+    against = runs.TABLES[name][AGAINST[name]].split(":")[0]
+    head = [
+        "network", "top-1", "of each seed", f"against {against}", "nearest of the same class",
+        "published, UCF-101",
+    ]  # fmt: skip
+    return recorded.table(head, lines)
+
+
+def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    return float((first - second).mean())
+
+
+def _hardware(facts: Mapping[str, Any]) -> str:
+    return f"{facts['cpu']}, {facts['cpu_cores']} cores, on {facts.get('backend', 'cpu')}"
