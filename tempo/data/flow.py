@@ -145,6 +145,31 @@ def check_same(made: Mapping[str, Any] | None, settings: FlowSettings, where: st
             )
 
 
+def check_trained(
+    stored: Mapping[str, Any] | None, here: Mapping[str, Any] | None, where: str
+) -> None:
+    """Raises `InputError` if a network would be shown other flow than it was trained on.
+
+    All of `identity` counts but how hard the fields were compressed.
+
+    Args:
+      stored: `metadata` of what it was trained on; None if that is not known.
+      here: `metadata` of what it would be shown; None if there is none.
+      where: the checkpoint, for the message.
+    """
+    if stored is None or here is None:
+        return
+    keys = sorted({*stored, *here} - {"jpeg_quality", "library_version"})
+    for key in sorted(keys, key=lambda k: k != "method"):  # the others follow from it
+        old, new = stored.get(key), here.get(key)
+        if old != new:
+            raise InputError(
+                f"{where} was trained on optical flow made with {key}={old!r}, but here it is "
+                f"made with {key}={new!r}; prepare the videos with --flow {stored['method']} as "
+                "its data were, or use another checkpoint."
+            )
+
+
 def compute(grey: np.ndarray, method: str, **parameters: Any) -> np.ndarray:
     """Flow of neighbouring frames in pixels, float32 [N-1,H,W,2].
 

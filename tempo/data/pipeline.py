@@ -105,6 +105,7 @@ def train_batches(
     sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)
+        split.check_flow()
     if start_step < 0 or (num_steps is not None and num_steps < start_step):
         raise InputError(f"Need 0 <= start_step <= num_steps; got {start_step} and {num_steps}.")
     if not 0 <= seed < 2**32:
@@ -180,6 +181,7 @@ def eval_batches(
     sampling.check(clip, extra_frames)
     if flow is not None:
         flow_sampling.check(clip)
+        split.check_flow()
 
     def make_maker(part: slice) -> batches.EvalBatch:
         return batches.EvalBatch(

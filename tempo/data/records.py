@@ -146,6 +146,7 @@ class Split:
         of labels. Read-only.
       manifest: what is known of each video, a lazy sequence of dicts.
       mirror_labels: int32 [K], label of the mirrored video; None if it keeps its label.
+      flow: how the optical flow of its dataset was made; None if there is none.
     """
 
     def __init__(self, dataset: "Records", name: str):
@@ -156,6 +157,8 @@ class Split:
         self.labels = found.labels
         self.manifest = found.rows
         self.mirror_labels = dataset.mirror_labels
+        self.flow = dataset.flow
+        self._dataset = dataset
         self._manifest_sha256 = dataset.manifest_sha256
         shards = dataset._header["splits"][name]["shards"]
         self._shards = [(shard["file"], shard["num_records"]) for shard in shards]
@@ -185,6 +188,10 @@ class Split:
                 f"{self.ids[row]}: cannot read record {row} of split {self.name!r} in "
                 f"{self.data_dir!r}: {error}{remedy}."
             ) from error
+
+    def check_flow(self) -> None:
+        """As `Records.check_flow`."""
+        self._dataset.check_flow()
 
     def _opened(self):
         if self._source is None:
@@ -245,6 +252,26 @@ class Records:
     def dataset(self) -> str:
         """The row of `tempo.data.specs.DATASETS` that its videos were found by."""
         return self._header["build"]["dataset"]
+
+    def check_flow(self) -> None:
+        """Raises `InputError`, with what makes it, if the dataset has no optical flow."""
+        if self.flow is not None:
+            return
+        if self.dataset.startswith("tempobench"):
+            remedy = "set config.data.generate.flow='tvl1_jax' and another config.data.dir"
+        else:
+            number = self._header["build"]["split_number"]
+            flags = specs.prepare_flags(self.dataset) + (
+                f" --split-number {number}" if number != 1 else ""
+            )
+            out = f"{self.data_dir.rstrip(os.sep)}_flow"
+            remedy = (
+                f"run: python -m tempo.prepare {flags} --out {out} --flow tvl1 - and set "
+                f"config.data.dir={out!r}"
+            )
+        raise InputError(
+            f"The network reads optical flow, but {self.data_dir!r} holds none; {remedy}."
+        )
 
     def split(self, name: str) -> Split:
         """A split by name; `InputError` if there is none of that name."""

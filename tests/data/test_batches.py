@@ -68,6 +68,9 @@ class MadeUpSplit:
     def __len__(self):
         return len(self.ids)
 
+    def check_flow(self):
+        pass
+
     def __getitem__(self, row):
         return MadeUpRecord(self.ids[row], int(row), 20 + int(row), self.flow_scale, self.log)
 

@@ -307,3 +307,18 @@ def test_a_method_is_a_row(monkeypatch):
     assert sizes == [100, 100, 52]
     assert len(stored) == 249
     assert (stored == flow.quantize(np.array([3.0, 0.0]))).all()
+
+
+def test_flow_that_a_network_was_not_trained_on_is_named():
+    trained = flow.create("dis").metadata
+    for same in (None, trained, flow.create("dis", jpeg_quality=50).metadata):
+        flow.check_trained(trained, same, "Checkpoint 'runs/a'")
+        flow.check_trained(same, trained, "Checkpoint 'runs/a'")
+    other = flow.create("dis", finest_scale=2).metadata
+    with pytest.raises(InputError, match="^Checkpoint 'runs/a' was trained.*finest_scale.*--flow"):
+        flow.check_trained(trained, other, "Checkpoint 'runs/a'")
+    farneback = {**trained, "method": "farneback", "parameters": {}, "library": "mine"}
+    with pytest.raises(InputError, match="method='farneback', but here .* method='dis'"):
+        flow.check_trained(farneback, trained, "Checkpoint 'runs/a'")
+    with pytest.raises(InputError, match="camera='removed', but here it is made with camera=None"):
+        flow.check_trained({**trained, "camera": "removed"}, trained, "Checkpoint 'runs/a'")

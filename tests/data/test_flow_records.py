@@ -13,7 +13,7 @@ from tempo.data import flow, pipeline, records
 from tempo.data.builders import examples
 from tempo.data.builders import records as builder
 from tempo.errors import InputError, RecordError
-from tempo.types import ClipSpec, FlowSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 from tests.moving import METHODS, SHIFT, write_moving
 
 
@@ -187,6 +187,19 @@ def test_records_without_flow_say_so(frames_dir):
     assert dataset.flow is None and record.num_flows == 0
     with pytest.raises(RecordError, match="prepared without --flow"):
         record.decode_flow(np.array([0]))
+    clip, split = ClipSpec(num_frames=1), dataset.split("train")
+    for ask in (
+        dataset.check_flow,
+        lambda: pipeline.train_batches(split, clip=clip, batch_size=1, size_px=8, flow=FlowSpec()),
+        lambda: pipeline.eval_batches(
+            split, clip=clip, view=ViewSpec(), batch_size=1, flow=FlowSpec()
+        ),
+    ):
+        with pytest.raises(InputError) as error:
+            ask()
+        flags = f"--videos DIR --out {frames_dir}_flow --flow tvl1"
+        assert f"python -m tempo.prepare {flags} - and set" in str(error.value)
+        assert "\n" not in str(error.value)
 
 
 def test_a_video_too_small_for_the_method_is_refused(tmp_path):
