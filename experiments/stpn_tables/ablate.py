@@ -4,14 +4,14 @@
     python -m experiments.stpn_tables.ablate plan --tables t4 --seeds 0 --out runs/stpn_ablation
     python -m experiments.stpn_tables.ablate report --out runs/stpn_ablation --readme
 
-The first trains the two networks of a seed with model A, and from their weights every other model of
-the tables `t4` and `t2`, one after the other, all of a seed before the next; it appends a row to
+The first trains the two networks of a seed with model A, and from their weights every other model
+of the tables `t4` and `t2`, one after the other, all of a seed before the next; it appends a row to
 `results.jsonl` in the folder for each: hits on every test video, command, commit, versions,
 hardware, date. Cut it at any time: the same command goes on where it was, within a training too;
-another table or seed may join a folder. At the end it writes `tables.md` and, of the first seed, the
-t-SNE figure of models B, C and D there. `plan` prints the runs and which of them have ended.
-`report` prints the tables; with `--readme` it also takes rows and figure into this folder and the
-tables into its README. Further flags `--config.KEY=VALUE` go to every run.
+another table or seed may join a folder. At the end it writes `tables.md` there and, of the first
+seed, `tsne.png`: features of models B, C and D in the plane. `plan` prints the runs and which of
+them have ended. `report` prints the tables; with `--readme` it also takes rows and figure into this
+folder and the tables into its README. Further flags `--config.KEY=VALUE` go to every run.
 
 Exit status: 0 done, 1 a run failed, 2 bad input, 130 or 143 stopped.
 """

@@ -8,8 +8,8 @@
 the tables as Markdown from any number of `results.json` files, each beside the `config.json` of its
 run; a cell without a run says so. Run it from the root of the repository.
 
-Which cell a run belongs to is decided by its config, see `experiments.paper_tables`: rows `t4.A` and
-`t1.bninception.twostream` are one run, so are `t4.D` and `final.bninception`. Every split of a
+Which cell a run belongs to is decided by its config, see `experiments.paper_tables`: rows `t4.A`
+and `t1.bninception.twostream` are one run, so are `t4.D` and `final.bninception`. Every split of a
 dataset is a run of its own here; what `--splits 1,2,3` says at its end is their mean.
 """
 

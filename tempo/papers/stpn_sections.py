@@ -204,7 +204,7 @@ def joint_stage(values: Mapping[str, str]) -> dict[str, Any]:
     }
     if values["model"] == "A":
         # The two networks as they are: nothing is trained.
-        return {**own, "total_steps": 0}
+        return {**own, "total_steps": 0, "total_epochs": 0.0}
     if float(values["aux"]):
         own["loss"] = {"aux_weight": float(values["aux"])}
     own["optim"]["freeze_base_steps"] = int(values["warmup"])
@@ -237,23 +237,13 @@ def segments_stage(values: Mapping[str, str]) -> dict[str, Any]:
     return own
 
 
-def _single(own: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage behind `segments_stage`: the same network, tested on single snippets."""
-    one = {"flow": {**own["flow"], "num_snippets": 1}} if "flow" in own else {}
-    if "clip" in own:
-        one["clip"] = {**own["clip"], "num_frames": 1}
-    rest = {key: own[key] for key in ("model", "input", "optim", "schedule")}
-    return {**rest, **one, "total_steps": 0}
-
-
 def stages(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What each stage has other than the rest of the config, by name; of one stage, "" is it."""
     kind = values["model"]
     if kind in ("spatial", "temporal"):
         return {"": stream_stage(values, kind)}
     if kind == "tsn":
-        own = segments_stage(values)
-        return {"a_segments": own, "b_single": _single(own)}
+        return {"": segments_stage(values)}
     needed = ("temporal",) if kind == "snippets" else ("spatial", "temporal")
     before = {} if values["streams"] else {STAGES[n]: stream_stage(values, n) for n in needed}
     return {**before, STAGES["last"]: joint_stage(values)} if before else {"": joint_stage(values)}
@@ -287,7 +277,11 @@ def evaluators(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Evaluators of every stage: TSN's 25 times and ten crops; one view during training."""
     size = SIZES[values["size"]]
     view = {"short_side_px": size["short_side_px"], "size_px": size["size_px"]}
-    found = {"multi_view": {"views": "tsn_25x10", "num_clips": size["num_clips"], **view}}
+    if values["model"] == "tsn":
+        # Three segments are trained on, single snippets are scored.
+        view |= {"num_frames": 1, "num_snippets": 1}
+    whole = {"views": "tsn_25x10", "num_clips": size["num_clips"], **view}
+    found = {"multi_view": {**whole, "save_embedding": values["data"] == "tempobench"}}
     if size["every_epochs"]:
         every = {"every_epochs": size["every_epochs"], "average": "logits"}
         found["single_view"] = {**view, **every}

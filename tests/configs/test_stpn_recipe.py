@@ -1,0 +1,129 @@
+"""The STPN recipe: every documented argument is a valid recipe of stages that fit together."""
+
+import functools
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+from tempo import models, recipe, stages, trees
+from tempo.errors import InputError
+from tempo.papers import stpn
+from tempo.papers.stpn_results import ROWS
+
+PATH = pathlib.Path(__file__).parents[2] / "configs" / "stpn.py"
+# What an option needs beside it.
+BESIDE = {"input": "model=tsn", "paths": "fusion=sum", "late_space": "model=A"}
+ARGUMENTS = [*ROWS["stpn"], "t4.B,streams=runs/x", "t2.cb.p3,streams=runs/x", "warmup=500,aux=0.3"]
+ARGUMENTS += [
+    f"{name}={choice}" + (f",{BESIDE[name]}" if name in BESIDE else "")
+    for name, row in stpn.OPTIONS.items()
+    for choice in row.choices
+    if choice and (name, choice) not in {("size", "small"), ("paths", "1"), ("fusion", "identity")}
+]
+SMALL = "data=tempobench,size=small"
+
+
+@functools.cache
+def module():
+    spec = importlib.util.spec_from_file_location("stpn", PATH)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def stages_of(arg):
+    """The checked recipe of every stage."""
+    config = module().get_config(arg)
+    configs = stages.split(config) or {"": config}
+    return {name: recipe.from_config(own) for name, own in configs.items()}
+
+
+@pytest.mark.parametrize("arg", ARGUMENTS)
+def test_every_argument_is_a_valid_recipe_with_a_network(arg):
+    is_small = not re.search("data=|size=|split=|warped|hmdb|base=", arg)
+    for extra in ("", f",{SMALL}") if is_small else ("",):
+        for own in stages_of(arg + extra).values():
+            net = models.create(101, **own.model)
+            assert ("flow" in net.streams) == (own.flow is not None)
+
+
+def test_the_documented_options_are_those_that_there_are():
+    listed = module().__doc__.split("default:")[1].split("and at most one row")[0]
+    for name, row in stpn.OPTIONS.items():
+        assert re.search(rf"\b{name}\b", listed), name
+        for choice in row.choices:
+            assert choice in listed, choice
+
+
+def test_stages_of_the_pyramid_and_of_what_it_is_built_on():
+    a, b, c = stages_of("t4.D").values()
+    assert [own.total_steps for own in (a, b, c)] == [3500, 18000, 6000]
+    assert [own.optim["clip_norm"] for own in (a, b, c)] == [40.0, 20.0, 20.0]
+    assert a.init_from == b.init_from == "weights/bninception_imagenet"
+    assert (a.init_modality, b.init_modality) == ("", "mean")
+    assert dict(c.init_from) == {"spatial": "stages/a_spatial", "temporal": "stages/b_temporal"}
+    assert (a.flow, b.flow.num_snippets, c.flow.num_snippets) == (None, 1, 3)
+    view = c.eval["multi_view"].view
+    assert (view.num_views, view.clip_starts, view.average) == (250, "tsn", "logits")
+    # Both streams in one window.
+    assert a.input.host_ops == c.input.host_ops != b.input.host_ops
+    late = list(stages_of("t4.A").values())[-1]
+    assert late.is_untrained and late.model["head"]["late_weight"] == (1.0, 1.5)
+    assert list(stages_of("t4.B,streams=runs/x")) == [""]
+    (joint,) = stages_of("t4.B,streams=runs/x").values()
+    assert joint.init_from["temporal"] == "runs/x/stages/b_temporal"
+    assert list(stages_of("t2.cb.p5")) == ["b_temporal", "c_joint"]
+
+
+def test_rates_and_frozen_norms_are_those_of_tsn():
+    a, b, c = stages_of("t4.D").values()
+
+    def rate(own, name):
+        return next((f for p, f in own.optim["lr_multipliers"] if re.search(p, name)), 1.0)
+
+    conv, norm = "inc3a/b1x1", "inc3a/b1x1_norm"
+    assert rate(b, "backbone/stem_conv/kernel") == 5 and rate(b, "backbone/stem_conv/bias") == 10
+    assert rate(a, "backbone/stem_conv/kernel") == 1 and rate(a, "backbone/stem_conv/bias") == 2
+    assert rate(a, f"backbone/{conv}/bias") == 2 and rate(a, f"backbone/{norm}/bias") == 1
+    assert rate(c, "neck/attention/conv1/kernel") == 10 and rate(c, "head/fc/bias") == 20
+    assert rate(c, f"backbone/temporal/{conv}/kernel") == 1
+    for own, prefix in ((a, "backbone"), (c, "backbone/temporal")):
+        frozen = own.optim["frozen_pattern"]
+        assert re.search(frozen, f"{prefix}/{norm}/scale")
+        assert not re.search(frozen, f"{prefix}/stem_norm/scale")
+        assert not re.search(frozen, f"{prefix}/{conv}/bias")
+        assert re.search(own.model["norm_frozen"], f"{prefix}/{norm}")
+        assert not re.search(own.model["norm_frozen"], f"{prefix}/stem_norm")
+    (trained, *_) = stages_of("t4.D,affine=trained").values()
+    assert not trained.optim["frozen_pattern"] and trained.model["norm_frozen"]
+
+
+def test_the_pyramid_has_as_many_parameters_as_its_parts():
+    """Two BN-Inceptions of 10,270,240, the flow's first kernels, attention, 101 classes."""
+    made = list(stages_of("t4.D").values())[-1]
+    from tempo.models import tracing
+
+    clip = {"video": (1, 224, 224, 3), "flow": (3, 224, 224, 20)}
+    shapes = tracing.module_shapes(models.create(101, **made.model), clip)
+    assert trees.count_params(shapes["params"]) == 21_138_790
+
+
+@pytest.mark.parametrize(
+    ("arg", "message"),
+    [
+        ("t4.E", "has no row 't4.E'"),
+        ("model=B,paths=5", "'paths' is for model=C|D|snippets|attention; this is model=B"),
+        ("paths=1", "one path is fusion=identity"),
+        ("model=C,fusion=identity", "one path is fusion=identity"),
+        ("data=tempobench,split=2", "TempoBench has one split"),
+        ("tsn.warped,data=tempobench", "stands still"),
+        ("size=small", "size=small is for data=tempobench"),
+        ("base=vgg19", "must be one of vgg16, resnet50, resnet152, bninception"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_one_line(arg, message):
+    with pytest.raises(InputError) as caught:
+        module().get_config(arg)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
