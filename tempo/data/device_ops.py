@@ -1,9 +1,11 @@
 """Pixelwise and across-the-batch ops inside the compiled step: colours, mixing, normalisation.
 
-An op is a pure `f(key, batch) -> batch` on `batch["video"]` [B,T,H,W,C]; `normalize` and `residual`
-take [B,V,T,H,W,C] too. Every clip has its own draw, the same for all its frames.
+An op is a pure `f(key, batch) -> batch` on `batch["video"]` [B,T,H,W,C]; `normalize`, `residual`
+and `stack_differences` take [B,V,T,H,W,C] too. Every clip has its own draw, the same for all its
+frames.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,12 +55,13 @@ def normalize(
 OPS = {
     "normalize": normalize,
     "residual": residual.residual,
+    "stack_differences": residual.stack_differences,
     "rand_augment": rand_augment.rand_augment,
     **color.OPS,
     **mixing.OPS,
 }
 # What evaluation does as well, for the network was trained on it.
-_FIXED = ("normalize", "residual")
+_FIXED = ("normalize", "residual", "stack_differences")
 # They take values of 0-255, which nothing has after one of `_FIXED`.
 _OF_PIXELS = (*_FIXED, "rand_augment", *color.OPS)
 
@@ -103,6 +106,50 @@ def extra_frames(ops: Sequence[ops_lib.Row]) -> int:
         and (isinstance(op, str) or op.get("pad", "extra") == "extra")
         for op in ops
     )
+
+
+def check_clip(ops: Sequence[ops_lib.Row], frames_per_segment: int) -> None:
+    """Raises `InputError` if clips of segments of several frames are not made one frame of each.
+
+    Args:
+      ops: rows of `OPS`.
+      frames_per_segment: of the clips.
+    """
+    stacked = _frames_stacked(ops)
+    if stacked == frames_per_segment:
+        return
+    if stacked == 1:
+        raise InputError(
+            f"clip.frames_per_segment={frames_per_segment} is for the device op "
+            "'stack_differences'; add it in place of 'normalize', or leave it out."
+        )
+    raise InputError(
+        f"Device op 'stack_differences' takes {stacked} frames of each segment, but "
+        f"clip.frames_per_segment={frames_per_segment}; set it to {stacked}."
+    )
+
+
+def network_shape(
+    ops: Sequence[ops_lib.Row], num_frames: int, size_px: int
+) -> tuple[int, int, int, int]:
+    """[T,H,W,C] of `video` as the network is given it, after these ops.
+
+    Args:
+      ops: rows of `OPS`.
+      num_frames: T of the clip; its segments, where each of these is several frames.
+      size_px: side of the crops.
+    """
+    return (num_frames, size_px, size_px, 3 * max(_frames_stacked(ops) - 1, 1))
+
+
+def _frames_stacked(ops: Sequence[ops_lib.Row]) -> int:
+    """Frames that become one: F of `stack_differences`; 1 without it."""
+    for op in ops:
+        if ops_lib.name_of(op) == "stack_differences":
+            default = inspect.signature(residual.stack_differences).parameters["frames_per_segment"]
+            given = {} if isinstance(op, str) else op
+            return given.get("frames_per_segment", default.default)
+    return 1
 
 
 def _check_order(names: Sequence[str]) -> None:

@@ -28,7 +28,8 @@ _TEXT_PX = 16  # height of a line of text
 _MIN_WIDTH_PX = 640
 _MAX_PIXELS = 100_000_000
 _BACKGROUND = 24
-_NOT_SHOWN = ("normalize", "mixup", "cutmix")  # no pixels, or clips of two labels
+# No pixels, or clips of two labels.
+_NOT_SHOWN = ("normalize", "stack_differences", "mixup", "cutmix")
 _WHITE, _DIM = (240, 240, 240), (150, 150, 150)
 # Other letters than ASCII become question marks: cv2 4 has no others.
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4

@@ -1,4 +1,4 @@
-"""Residual frames inside the compiled step: differences of neighbouring frames, as input."""
+"""Differences of neighbouring frames inside the compiled step, as input: residual frames, stacks."""
 
 from collections.abc import Sequence
 
@@ -70,3 +70,47 @@ def _difference(video: Array, pad: str) -> Array:
     if pad == "extra":
         return difference
     return jnp.concatenate([difference, difference[..., -1:, :, :, :]], axis=-4)
+
+
+def stack_differences(
+    *,
+    frames_per_segment: int = 6,
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    dtype: str = "float32",
+) -> DeviceOp:
+    """The differences of the F neighbouring frames of every segment as the channels of one frame.
+
+    [B,T*F,H,W,3] -> [B,T,H,W,3*(F-1)], and so with views, in the order of time: TSN's RGB
+    difference (arXiv 1608.00859, section 3.2). For clips of `ClipSpec.frames_per_segment`. Stands
+    where `residual` would; signed, in float32, and without motion 0.
+
+    Args:
+      frames_per_segment: F, at least 2.
+      std: per channel of the frames, which differences are divided by; TSN does not.
+      dtype: of the result.
+    """
+    if frames_per_segment < 2:
+        raise InputError(
+            f"stack_differences: frames_per_segment must be at least 2; got {frames_per_segment}."
+        )
+    check_output("stack_differences", dtype, std=std)
+    if min(std) <= 0:
+        raise InputError(f"stack_differences: std must be above 0; got {tuple(std)}.")
+
+    def op(key: Array, batch: Batch) -> Batch:
+        del key
+        video = batch["video"].astype(jnp.float32)
+        *lead, frames, height, width, channels = video.shape
+        if frames % frames_per_segment:
+            raise InputError(
+                f"stack_differences: {frames} frames are no whole segments of "
+                f"{frames_per_segment}; set clip.frames_per_segment={frames_per_segment}."
+            )
+        segments = frames // frames_per_segment
+        video = video.reshape(*lead, segments, frames_per_segment, height, width, channels)
+        found = jnp.diff(video, axis=-4) * (1 / jnp.asarray(std, jnp.float32))
+        found = jnp.moveaxis(found, -4, -2)
+        stacked = found.reshape(*lead, segments, height, width, -1)
+        return batch | {"video": stacked.astype(dtype)}
+
+    return op

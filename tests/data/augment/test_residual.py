@@ -133,3 +133,40 @@ def test_options_that_do_not_exist(kwargs, message):
 def test_a_clip_of_one_frame_has_no_difference():
     with pytest.raises(InputError, match="pad='extra' needs clips of at least 2 frames; got 1"):
         residual(video_of(1))
+
+
+def test_differences_of_a_segment_are_channels_of_one_frame():
+    video = video_of(6)  # T = 2, F = 3
+    row = {"name": "stack_differences", "frames_per_segment": 3, "std": (1, 2, 4)}
+    got = run([row], video)
+    assert got.shape == (3, 2, 6, 8, 6)
+    assert device_ops.network_shape([row], 2, 6) == (2, 6, 6, 6)
+    values = video.astype(np.float32) / np.array([1, 2, 4])
+    for segment in range(2):
+        for i in range(2):
+            first = 3 * segment + i
+            np.testing.assert_allclose(
+                got[:, segment, ..., 3 * i : 3 * i + 3],
+                values[:, first + 1] - values[:, first],
+                atol=1e-4,
+            )
+    np.testing.assert_array_equal(run([row], video[:, None])[:, 0], got)
+    with pytest.raises(InputError, match="6 frames are no whole segments of 4"):
+        run([{**row, "frames_per_segment": 4}], video)
+
+
+def test_stacked_differences_need_clips_of_as_many_frames():
+    tsn = ("stack_differences",)
+    assert device_ops.network_shape(tsn, 3, 224) == (3, 224, 224, 15)
+    assert device_ops.network_shape(("normalize",), 3, 224) == (3, 224, 224, 3)
+    assert device_ops.without_augmentation(("color_jitter", *tsn)) == tsn
+    device_ops.check_clip(tsn, 6)
+    device_ops.check_clip(("normalize",), 1)
+    for ops, count, message in (
+        (tsn, 1, "takes 6 frames of each segment, but clip.frames_per_segment=1"),
+        (("normalize",), 6, "frames_per_segment=6 is for the device op 'stack_differences'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            device_ops.check_clip(ops, count)
+    with pytest.raises(InputError, match="after 'stack_differences'; use one of them"):
+        device_ops.create([*tsn, "normalize"], 3)
