@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from typing import Any
 
 import jax
@@ -29,6 +30,10 @@ class BatchNorm(nn.Module):
       group_size: clips of each part, in place of their number: batches that change their size
         (multigrid) keep statistics of as many clips. A batch of fewer is one part; 0 is off.
       scale_init: initialiser of `scale`; zeros make a residual branch start as the identity.
+      frozen_pattern: regular expression of paths such as `backbone/stage1_block1/norm1`; a norm
+        whose path has a match uses its running statistics in training too and does not update
+        them (partial BN of TSN, arXiv 1608.00859, section 3.2). Its scale and bias still train,
+        unless the optimizer freezes them. "" freezes none.
       dtype: of the output; None keeps the input's.
     """
 
@@ -38,6 +43,7 @@ class BatchNorm(nn.Module):
     norm_groups: int = 1
     group_size: int = 0
     scale_init: Any = nn.initializers.ones
+    frozen_pattern: str = ""
     dtype: Any = None
 
     @nn.compact
@@ -49,7 +55,7 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         dtype = self.dtype or x.dtype
-        if self.use_running_average:
+        if self.use_running_average or self._is_frozen():
             return _normalise(x, mean.value, var.value, scale, bias, self.epsilon).astype(dtype)
         groups = 1
         if not self.is_initializing():
@@ -62,6 +68,26 @@ class BatchNorm(nn.Module):
                 new = jnp.mean(batch.reshape(groups, channels), 0)
                 running.value = self.momentum * running.value + (1 - self.momentum) * new
         return y.reshape(x.shape).astype(dtype)
+
+    def _is_frozen(self) -> bool:
+        pattern = self.frozen_pattern
+        return bool(pattern) and re.search(pattern, "/".join(self.path)) is not None
+
+
+def check_pattern(pattern: str, where: str) -> str:
+    """The regular expression.
+
+    Raises:
+      InputError: it is none; `where` is its name in a config.
+    """
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise InputError(
+            f"{where}={pattern!r} is no regular expression ({error}); give one of paths such as "
+            "backbone/stem_norm."
+        ) from None
+    return pattern
 
 
 def num_groups(batch_size: int, norm_groups: int = 1, group_size: int = 0) -> int:

@@ -18,7 +18,7 @@ from tempo import trees
 from tempo.errors import InputError, check_keys, lookup
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
-from tempo.layers.norm import NORMS
+from tempo.layers.norm import NORMS, check_pattern
 from tempo.models import (
     bninception,
     fusing,
@@ -30,6 +30,7 @@ from tempo.models import (
     tpn,
     two_stream,
     two_stream_mtnet,
+    vgg,
     x3d,
 )
 from tempo.models.presets import MODELS
@@ -43,6 +44,7 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     **{variant: (x3d.X3D, row) for variant, row in x3d.VARIANTS.items()},
     **{variant: (mtnet.MTNet, row) for variant, row in mtnet.VARIANTS.items()},
     **{variant: (bninception.BNInception, row) for variant, row in bninception.VARIANTS.items()},
+    **{variant: (vgg.VGG, row) for variant, row in vgg.VARIANTS.items()},
     **{
         variant: (two_stream_mtnet.TwoStreamMTNet, row)
         for variant, row in two_stream_mtnet.VARIANTS.items()
@@ -54,7 +56,11 @@ _NESTED = {"two_stream": two_stream.TwoStream}
 
 NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
 
-HEADS: dict[str, type[nn.Module]] = {"pool": heads.PoolHead, "x3d": heads.X3DHead}
+HEADS: dict[str, type[nn.Module]] = {
+    "pool": heads.PoolHead,
+    "x3d": heads.X3DHead,
+    "vgg": vgg.VGGHead,
+}
 
 
 def create(
@@ -68,6 +74,7 @@ def create(
     norm: str = "batch",
     norm_groups: int = 1,
     norm_group_size: int = 0,
+    norm_frozen: str = "",
     dtype: str = "float32",
     lowering: str = "auto",
     remat: bool = False,
@@ -85,6 +92,9 @@ def create(
       norm: a name of `NORMS`.
       norm_groups: parts of the batch with norm statistics of their own.
       norm_group_size: clips of each part, in place of their number; 0 is off.
+      norm_frozen: regular expression of paths of norms, such as `backbone/stage1_block1/norm1`,
+        that keep their running statistics in training too (partial BN); `/(?!stem_norm)[^/]*$` is
+        of all norms but a network's first. "" is of none.
       dtype: of activations, `float32` or `bfloat16`; parameters, norm statistics, pooled features
         and logits are float32 always.
       lowering: how convolutions are computed, see `tempo.layers.conv.choose`.
@@ -105,7 +115,11 @@ def create(
     conv = functools.partial(Conv, dtype=dtype, lowering=lowering)
     norm_type = lookup(NORMS, norm, "norm")
     norm = functools.partial(
-        norm_type, norm_groups=norm_groups, group_size=norm_group_size, dtype=dtype
+        norm_type,
+        norm_groups=norm_groups,
+        group_size=norm_group_size,
+        frozen_pattern=check_pattern(norm_frozen, "norm_frozen"),
+        dtype=dtype,
     )
     given = {"conv": conv, "norm": norm, "num_classes": num_classes}
     return Recognizer(

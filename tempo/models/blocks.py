@@ -1,6 +1,7 @@
 """Blocks of residual networks: the convolutions of each kind, and the module that runs them.
 
-Sources: He et al., arXiv 1512.03385; stride on the 3x3 convolution as in torchvision.
+Sources: He et al., arXiv 1512.03385, whose strides are on the first 1x1 convolution, and
+torchvision, whose strides are on the 3x3 one.
 """
 
 import dataclasses
@@ -40,9 +41,21 @@ BLOCKS: dict[str, tuple[BlockConv, ...]] = {
 """Convolutions of a block in order, by name; the block's output has the channels of the last."""
 
 
-def layout(block: str, expansion: int = 0) -> tuple[BlockConv, ...]:
-    """A row of `BLOCKS`, its last convolution with another expansion if that is not 0."""
+STRIDE_ON = ("conv2", "conv1")
+"""Convolutions of a bottleneck block that can carry its strides: torchvision's 3x3, Caffe's 1x1."""
+
+
+def layout(block: str, expansion: int = 0, stride_on: str = "conv2") -> tuple[BlockConv, ...]:
+    """A row of `BLOCKS`, its last convolution with another expansion if that is not 0.
+
+    Of a bottleneck, the convolution that `stride_on` names carries the strides.
+    """
     *convs, last = BLOCKS[block]
+    if block == "bottleneck":
+        convs = [
+            dataclasses.replace(row, strided=stride_on == f"conv{i}")
+            for i, row in enumerate(convs, start=1)
+        ]
     return (*convs, dataclasses.replace(last, expansion=expansion or last.expansion))
 
 

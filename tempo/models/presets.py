@@ -65,6 +65,8 @@ _MTCONV = {"conv_b": "mtconv", "attention": "sr"}
 # arXiv 2006.08247, with the gate of consistency off as in all networks of the authors' release: of
 # a new network hardly any clip is consistent, and what does not multiply a clip does not train.
 _SRTG = {"attention": {"name": "srtg", "is_gated": False}}
+# Stacks of optical flow in place of frames, dropout as TSN has it (arXiv 1608.00859).
+_FLOW = {"head": {"dropout_prob": 0.7}, "stream": "flow"}
 _X3D = {"head": {"name": "x3d"}}
 # The text of arXiv 2011.03949 has two recurrent layers; its tables are of one.
 _MTNET_TEXT = {"sr_layers": 2}
@@ -74,12 +76,26 @@ _TPN = {"name": "tpn"}
 # With sparse frames every level keeps one, as in the released TSN and TSM models.
 _TPN_SPARSE = {"name": "tpn", "alphas": "equal"}
 
-MODELS: dict[str, dict[str, dict[str, Any]]] = {
+MODELS: dict[str, dict[str, Any]] = {
     "tsn_r18": {"backbone": {"variant": "c2d_r18"}},
     "tsn_r34": {"backbone": {"variant": "c2d_r34"}},
     "tsn_r50": {"backbone": {"variant": "c2d_r50"}},
     "tsn_r101": {"backbone": {"variant": "c2d_r101"}},
+    "tsn_r152": {"backbone": {"variant": "c2d_r152"}},
+    "tsn_r50_flow": {"backbone": {"variant": "c2d_r50"}, **_FLOW},
+    "tsn_r152_flow": {"backbone": {"variant": "c2d_r152"}, **_FLOW},
     "tsn_bninception": {"backbone": {"variant": "bninception"}, "head": {"dropout_prob": 0.8}},
+    "tsn_bninception_flow": {"backbone": {"variant": "bninception"}, **_FLOW},
+    "tsn_bninception_rgb_diff": {
+        "backbone": {"variant": "bninception"},
+        "head": {"dropout_prob": 0.8},
+    },
+    "tsn_vgg16": {"backbone": {"variant": "vgg16"}, "head": {"name": "vgg"}},
+    "tsn_vgg16_flow": {
+        "backbone": {"variant": "vgg16"},
+        "head": {"name": "vgg"},
+        "stream": "flow",
+    },
     "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
     "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
     "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
@@ -150,7 +166,7 @@ MODELS: dict[str, dict[str, dict[str, Any]]] = {
     "tpn_slowonly_r50": {"backbone": {"variant": "slowonly_r50"}, "neck": _TPN},
     "tpn_slowonly_r101": {"backbone": {"variant": "slowonly_r101"}, "neck": _TPN},
 }
-"""Whole models by name: rows of the `backbone`, `neck` and `head` arguments of `create`."""
+"""Whole models by name: rows of arguments of `create`: `backbone`, `neck`, `head` and `stream`."""
 
 CLIPS: dict[str, tuple[int, int]] = {
     "slowfast_*_64f_112": (64, 112),

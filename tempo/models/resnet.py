@@ -48,6 +48,7 @@ NAMES = {
     "inflate_style": blocks.INFLATED,
     "act": conv_lib.ACTIVATIONS,
     "downsample": blocks.DOWNSAMPLE,
+    "stride_on": dict.fromkeys(blocks.STRIDE_ON),
     "nonlocal_mode": attention.NONLOCAL_MODES,
     "nonlocal_pool": dict.fromkeys(attention.NONLOCAL_POOLS),
 }
@@ -73,6 +74,8 @@ class ResNet(nn.Module):
       inflate_style: which convolutions of a block are inflated, a name of `blocks.INFLATED`.
       expansion: output channels of a block as a multiple of `width * 2**i`; 0 is the block's own.
       strides, strides_t: per stage, strides of its first block over H and W, and over T.
+      stride_on: of bottleneck blocks, the convolution that carries them: `conv2`, or `conv1` as in
+        the networks of Caffe.
       stem_kernel_t, stem_stride_t: temporal extent and stride of the 7x7 stem.
       stem_inner: if not 0, the stem is a 1x7x7 convolution to so many channels, a norm, `act`, and
         a convolution along time (R(2+1)D, arXiv 1711.11248).
@@ -111,6 +114,7 @@ class ResNet(nn.Module):
     expansion: int = 0
     strides: Sequence[int] = (1, 2, 2, 2)
     strides_t: Sequence[int] = (1, 1, 1, 1)
+    stride_on: str = "conv2"
     stem_kernel_t: int = 1
     stem_stride_t: int = 1
     stem_inner: int = 0
@@ -145,7 +149,7 @@ class ResNet(nn.Module):
     @property
     def layout(self) -> tuple[blocks.BlockConv, ...]:
         """The convolutions of every block."""
-        return blocks.layout(self.block, self.expansion)
+        return blocks.layout(self.block, self.expansion, self.stride_on)
 
     @property
     def is_per_frame(self) -> bool:
