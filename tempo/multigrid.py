@@ -14,7 +14,7 @@ import itertools
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tempo import cycles
 from tempo.errors import InputError, lookup
@@ -73,7 +73,7 @@ class Phase:
       shapes: of the steps of one short cycle.
       lr_factor: on the learning rate.
       first_step: counted from 0.
-      num_steps: at least 1.
+      num_steps: at least 1, but for a run without any.
       first_clip: clips of all steps before.
     """
 
@@ -132,6 +132,8 @@ class Plan:
 
     def summary(self) -> str:
         """Steps, clips and shapes, in a line."""
+        if not self.num_steps:
+            return "no steps: the weights are evaluated as they are"
         sizes = [shape.batch_size for shape in self.programs()]
         if self.is_plain:
             per_epoch = self.clips_per_epoch // sizes[0]
@@ -193,6 +195,7 @@ def plan(
     batch_size: int,
     num_videos: int,
     total_epochs: float,
+    total_steps: int = 0,
     clips_per_video: int = 1,
     boundaries_epochs: Sequence[float] = (),
 ) -> Plan:
@@ -204,7 +207,8 @@ def plan(
       size_px: its side.
       batch_size: its clips.
       num_videos: of the training split.
-      total_epochs: of the plain schedule.
+      total_epochs: of the plain schedule; 0 is a run without steps.
+      total_steps: of a plain run, in place of `total_epochs`; 0 is none.
       clips_per_video: in a step.
       boundaries_epochs: of the plain schedule, where its learning rate falls: long cycles end
         there, as in arXiv 1912.00998, and what comes after the last of them is the fine-tuning. As
@@ -217,9 +221,14 @@ def plan(
     rows = cycles.grid(settings.cycle, clip.num_frames, size_px)
     shapes = [tuple(_clip_shape(clip, batch_size, *shape) for shape in row.shapes) for row in rows]
     plain_per_epoch = max(num_videos // max(batch_size // clips_per_video, 1), 1)
-    plain_steps = max(round(total_epochs * plain_per_epoch), 1)
-    _check_length(plain_steps, settings)
-    if not settings.is_on:
+    plain_steps = total_steps or max(round(total_epochs * plain_per_epoch), int(total_epochs > 0))
+    _check_countable(plain_steps, settings)
+    if settings.is_on and total_steps:
+        raise InputError(
+            f"multigrid.cycle={settings.cycle!r} plans epochs, but total_steps={total_steps} is "
+            "given; set total_epochs, and total_steps to 0."
+        )
+    if not (settings.is_on and plain_steps):
         phase = Phase("plain", shapes[0], 1.0, 0, plain_steps, 0)
         return Plan((phase,), plain_per_epoch * batch_size, (), plain_steps, is_plain=True)
 
@@ -255,6 +264,19 @@ def plan(
     return Plan(tuple(phases), clips_per_epoch, knots, plain_steps, is_plain=False)
 
 
+def check_length(total_epochs: Any, total_steps: Any) -> None:
+    """Raises `InputError` for lengths of a run that `plan` does not take."""
+    if not (isinstance(total_epochs, numbers.Real) and 0 <= total_epochs < math.inf):
+        raise InputError(f"total_epochs must be 0 or more, and finite; got {total_epochs!r}.")
+    if not (isinstance(total_steps, numbers.Integral) and total_steps >= 0):
+        raise InputError(f"total_steps must be a whole number, 0 or more; got {total_steps!r}.")
+    if total_steps and not total_epochs:
+        raise InputError(
+            f"total_epochs=0 trains nothing, but total_steps={total_steps}; set one of the two: "
+            "total_steps=0 counts in epochs, any other total_epochs in steps."
+        )
+
+
 def nearest_batch_sizes(
     batch_size: int, multiples: Sequence[int], fits: Callable[[int], bool]
 ) -> list[int]:
@@ -286,7 +308,7 @@ class _Part(NamedTuple):
     is_rest: bool = False
 
 
-def _check_length(plain_steps: int, settings: Settings) -> None:
+def _check_countable(plain_steps: int, settings: Settings) -> None:
     """Raises `InputError` if there are more steps than the step of a state, an int32, can count."""
     most = plain_steps * (max(settings.epoch_factor, 1) if settings.is_on else 1)
     if most > 2**31 - 1:

@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules from a config's numbers."""
 
 import math
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ def create(
     clip_norm: float = 0.0,
     lr_multipliers: Sequence[tuple[str, float]] = (),
     frozen_pattern: str = "",
+    freeze_base_steps: int = 0,
+    base_pattern: str = "^backbone/",
 ) -> optax.GradientTransformation:
     """The gradient transformation.
 
@@ -47,14 +50,20 @@ def create(
         first match counts.
       frozen_pattern: leaf names that are not trained; "" trains everything. They do not count in
         the gradient's norm.
+      freeze_base_steps: for so many steps at the start of the run the leaves of `base_pattern` are
+        frozen too, while those that are new find values that they can use: neither gradient nor
+        decay reaches them or their momentum. Running statistics move all the same.
+      base_pattern: leaf names that `freeze_base_steps` freezes.
     """
     rules = lookup(_RULES, name, "optimizer")(momentum=momentum, nesterov=nesterov, b2=b2, eps=eps)
     decay = optax.add_decayed_weights(weight_decay, lambda tree: trees.mask(tree, decay_pattern))
     freeze = _freeze(frozen_pattern)
+    hold = _hold(base_pattern, freeze_base_steps)
     return optax.chain(
         freeze,
+        hold,
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        *((decay, rules) if name == "sgd" else (rules, decay)),
+        *((decay, hold, rules) if name == "sgd" else (rules, decay, hold)),
         _multiply(lr_multipliers),
         optax.scale_by_learning_rate(schedule),
         freeze,
@@ -73,6 +82,7 @@ def make_schedule(
     warmup_steps: int = 0,
     warmup_factor: float = 0.0,
     boundaries_epochs: Sequence[float] = (),
+    boundaries_steps: Sequence[int] = (),
     factor: float = 0.1,
     final_factor: float = 0.0,
 ) -> Schedule:
@@ -82,8 +92,8 @@ def make_schedule(
       total_steps: length of the run.
       steps_per_epoch: turns epochs into steps; a function does it where not all take as many.
       batch_size: global batch; used with `reference_batch`.
-      name: `constant`, `steps` (times `factor` at each of `boundaries_epochs`) or `cosine` (half a
-        period from the end of the warm-up to the end of the run, down to `final_factor`).
+      name: `constant`, `steps` (times `factor` at each boundary) or `cosine` (half a period from
+        the end of the warm-up to the end of the run, down to `final_factor`).
       base_lr: learning rate after the warm-up, for a batch of `reference_batch`.
       reference_batch: linear scaling rule (arXiv 1706.02677): the rate is multiplied by
         `batch_size / reference_batch`; 0 switches the rule off.
@@ -91,6 +101,7 @@ def make_schedule(
       warmup_steps: its length in steps, in place of `warmup_epochs`.
       warmup_factor: where the warm-up starts, as a fraction.
       boundaries_epochs: of `steps`.
+      boundaries_steps: the same as finished steps, in place of `boundaries_epochs`.
       factor: of `steps`.
       final_factor: of `cosine`.
     """
@@ -112,15 +123,21 @@ def make_schedule(
     if warmup_epochs:
         warmup_steps = steps_in(warmup_epochs)
         told = f"warmup_epochs={warmup_epochs} is {warmup_steps} steps"
-    if warmup_steps >= total_steps and warmup_steps:
+    if warmup_steps >= total_steps and warmup_steps and total_steps:
         raise InputError(
             f"schedule.{told}, but the run has only {total_steps}; shorten the warm-up or raise "
             "total_epochs."
         )
+    if boundaries_epochs and boundaries_steps:
+        raise InputError(
+            f"schedule.boundaries_steps={tuple(boundaries_steps)} stands in place of "
+            f"boundaries_epochs={tuple(boundaries_epochs)}; set one of them to ()."
+        )
+    boundaries = boundaries_steps or [steps_in(e) for e in boundaries_epochs]
     decay = lookup(_SCHEDULES, name, "schedule")(
         lr=lr,
-        decay_steps=total_steps - warmup_steps,
-        boundaries=[steps_in(e) - warmup_steps for e in boundaries_epochs],
+        decay_steps=max(total_steps - warmup_steps, 1),
+        boundaries=[boundary - warmup_steps for boundary in boundaries],
         factor=factor,
         final_factor=final_factor,
     )
@@ -153,7 +170,13 @@ def check(settings: Mapping[str, Any]) -> None:
     check_keys("config.optim", settings, create)
     if "name" in settings:
         lookup(_RULES, settings["name"], "optimizer")
-    patterns = [settings.get(k, "") for k in ("decay_pattern", "frozen_pattern")]
+    held = settings.get("freeze_base_steps", 0)
+    if not (isinstance(held, numbers.Integral) and held >= 0):
+        raise InputError(
+            f"config.optim.freeze_base_steps must be a whole number, 0 or more; got {held!r}."
+        )
+    names = ("decay_pattern", "frozen_pattern", "base_pattern")
+    patterns = [settings.get(name, "") for name in names]
     try:
         patterns += [pattern for pattern, _ in settings.get("lr_multipliers", ())]
     except (TypeError, ValueError):
@@ -211,6 +234,14 @@ def _freeze(pattern: str) -> optax.GradientTransformation:
     if not pattern:
         return optax.identity()
     return optax.masked(optax.set_to_zero(), lambda tree: trees.mask(tree, pattern))
+
+
+def _hold(pattern: str, num_steps: int) -> optax.GradientTransformation:
+    """Zeroes the leaves of a pattern in the first steps."""
+    if not num_steps:
+        return optax.identity()
+    held = optax.scale_by_schedule(lambda step: jnp.where(step < num_steps, 0.0, 1.0))
+    return optax.masked(held, lambda tree: trees.mask(tree, pattern))
 
 
 def _multiply(multipliers: Sequence[tuple[str, float]]) -> optax.GradientTransformation:

@@ -1,4 +1,4 @@
-"""Training in stages, one command: each stage starts from the weights that the last one ended with.
+"""Training in stages, one command: each stage starts from weights that others ended with.
 
     <workdir>/stages/a_base/     a run as any other: config, checkpoints, metrics, results
     <workdir>/stages/b_modules/
@@ -26,10 +26,8 @@ from tempo import (
     sharding,
     stages,
     train,
-    trees,
 )
-from tempo.errors import InputError
-from tempo.init_from import Classes
+from tempo.errors import InputError, nearest
 from tempo.progress import say
 
 RECORD = "stages.json"
@@ -50,7 +48,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
 
     Raises:
       InputError: before the first step of any stage, for a config, dataset or workdir that cannot
-        be used, or a stage that cannot start from the one before.
+        be used, or a stage that cannot start from those before.
       NonFiniteError: as `train.train`.
     """
     configs = stages.split(config)
@@ -58,16 +56,16 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
         return train.train(config, workdir)
     folders = _folders(workdir, list(configs))
     done = _read(workdir)
-    ended = [name for name in done if name in list(configs)[:-1]]
+    ended = _ended(configs, done)
     _check(configs, folders, ended)
-    before, rows = "", []
+    rows = []
     for number, (name, own) in enumerate(configs.items(), start=1):
         is_last = number == len(configs)
         say(f"stage     {name}, {number} of {len(configs)}, in {folders[name]}")
         if name in ended:
             say(f"          {_told(done[name])}; it is not run again")
         else:
-            made = train.run(own, folders[name], before)
+            made = train.run(own, folders[name], _sources(own, folders))
             if made.end is None:
                 return []
             done[name] = {"name": name, "workdir": os.path.relpath(folders[name], workdir)}
@@ -78,8 +76,32 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
             if made.is_told_to_stop and not is_last:
                 say("stopped between two stages; the same command goes on")
                 return []
-        before = folders[name]
     return rows
+
+
+def check(config: ml_collections.ConfigDict, workdir: str) -> None:
+    """Raises `InputError` for what would keep `run` from its first step, in any stage.
+
+    Data that the config makes are made.
+
+    Args:
+      config: see `tempo.recipe` and `tempo.stages`.
+      workdir: of the whole.
+    """
+    configs = stages.split(config)
+    if configs:
+        _check(configs, _folders(workdir, list(configs)), _ended(configs, _read(workdir)))
+        return
+    made = recipe.from_config(config)
+    recipe.check_stop(made)
+    if not checkpoint.exists(workdir):
+        init_from.begin(made)
+    train.check(config, workdir)
+
+
+def _ended(configs: Mapping[str, Any], done: Mapping[str, Any]) -> list[str]:
+    """Stages that are not run again; the last one is the run of the workdir itself."""
+    return [name for name in done if name in list(configs)[:-1]]
 
 
 def _folders(workdir: str, names: Sequence[str]) -> dict[str, str]:
@@ -91,7 +113,7 @@ def _folders(workdir: str, names: Sequence[str]) -> dict[str, str]:
 def _check(
     configs: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str], ended: Sequence[str]
 ) -> None:
-    """Raises `InputError` unless every stage can be run here, and start from the one before.
+    """Raises `InputError` unless every stage can be run here, and start from what it is to.
 
     What needs no data comes first, of all stages: data may have to be made.
 
@@ -100,8 +122,7 @@ def _check(
       folders: their workdirs.
       ended: stages that are not run again.
     """
-    before = ""
-    recipes = {}
+    recipes: dict[str, recipe.Recipe] = {}
     for name, config in configs.items():
         with _said_of(name):
             made = recipes[name] = recipe.from_config(config)
@@ -109,14 +130,9 @@ def _check(
             experiment.compare_workdir(folders[name], config)
             if name not in ended:
                 experiment.check(made)
-            if not checkpoint.exists(folders[name]):
-                init_from.shapes_of(made)
-                if not before:
-                    init_from.begin(made)
         # One that has begun needs no weights any more.
-        if before and not checkpoint.exists(folders[name]):
-            _check_weights(before, recipes[before], folders[before], name, made)
-        before = name
+        if not checkpoint.exists(folders[name]):
+            _check_weights(name, recipes, folders)
     manifests = {}
     for name, config in configs.items():
         if name not in ended:
@@ -132,23 +148,68 @@ def _check(
                 train.check_same_data(info, data_dir, manifests[data_dir])
 
 
+def _sources(config: Mapping[str, Any], folders: Mapping[str, str]) -> init_from.Sources:
+    """The folders that a stage starts from, with those of stages where they are."""
+    starts_from = config.get("init_from", "")
+    found = stages.names_in(starts_from)
+    there = {folder: folders[name] for folder, name in found.items() if name in folders}
+    if isinstance(starts_from, Mapping):
+        return {part: there.get(folder, folder) for part, folder in starts_from.items()}
+    return there.get(starts_from, starts_from)
+
+
 def _check_weights(
-    before: str, there: recipe.Recipe, folder: str, name: str, here: recipe.Recipe
+    name: str, recipes: Mapping[str, recipe.Recipe], folders: Mapping[str, str]
 ) -> None:
-    """Raises `InputError` if a stage cannot start from the one before, begun in `folder` or not."""
-    same = Classes(2)
-    if checkpoint.exists(folder):
-        stored = checkpoint.variable_shapes(checkpoint.find(folder))
-    else:
-        stored = init_from.shapes_of(there)
-    ours = trees.named_shapes(init_from.shapes_of(here))
+    """Raises `InputError` if a stage cannot start from what it is to, stages begun or not.
+
+    Args:
+      name: of the stage.
+      recipes: of this stage and those before.
+      folders: the workdirs of all stages.
+    """
+    made = recipes[name]
+    with _said_of(name):
+        init_from.check_methods(made)
+        starts_from = init_from.by_pathway(made.init_from)
+        before = {
+            folder: own for folder, own in stages.names_in(made.init_from).items() if own in recipes
+        }
+        if not before:
+            for folder in starts_from.values():
+                _check_folder(folder, recipes, name)
+            init_from.begin(made)
+            return
+        init_from.shapes_of(made)
+    weights = []
+    for pathway, folder in starts_from.items():
+        stage = before.get(folder)
+        with _said_of(name):
+            if stage is None:
+                _check_folder(folder, recipes, name)
+                weights.append(init_from.open_weights(folder, pathway))
+            elif checkpoint.exists(folders[stage]):
+                weights.append(init_from.open_weights(folders[stage], pathway))
+            else:
+                weights.append(init_from.imagined(recipes[stage], folder, pathway))
     try:
-        init_from.plan(trees.named_shapes(stored), ours, same, same, here.init_fresh)
+        init_from.check_start(made, init_from.start_of(made, weights))
     except InputError as e:
+        told = " and ".join(repr(own) for own in before.values())
         raise InputError(
-            f"Stage {name!r} cannot start from {before!r}, whose weights {e} "
+            f"Stage {name!r} cannot start from {told}: {e} "
             f"config.stages.{name}.init_fresh names leaves that may start fresh."
         ) from None
+
+
+def _check_folder(folder: str, recipes: Mapping[str, recipe.Recipe], name: str) -> None:
+    """Raises `InputError` if what may be meant for a stage is neither that nor a folder."""
+    before = [other for other in recipes if other != name]
+    if before and not os.path.isdir(folder):
+        raise InputError(
+            f"config.stages.{name}.init_from={folder!r} is neither a stage before it nor a "
+            f"folder.{nearest(folder, before)}"
+        )
 
 
 @contextlib.contextmanager

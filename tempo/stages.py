@@ -9,11 +9,23 @@
 Stages run in the order of their names. Each has what the rest of the config says, with its own
 values in place of it: sections and mappings in them are merged key by key, everything else is
 replaced. `tempo.staged` runs them.
+
+A stage starts from the one before, unless its own `init_from` says otherwise: "" (from scratch), a
+folder, the name of any stage before, or for each part of a backbone of several one of the two:
+
+    config.stages = {
+        "a_spatial": {"model": {"name": "tsn_r50"}, "init_from": "weights/r50_imagenet"},
+        "b_temporal": {"model": {"name": "two_stream_flow"}, "init_from": "weights/r50_imagenet"},
+        "c_joint": {"init_from": {"spatial": "a_spatial", "temporal": "b_temporal"}},
+    }
+
+A network that only one stage has is best said in that stage alone: what is said for all of them is
+merged with it.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -27,11 +39,11 @@ FOLDER = "stages"
 def split(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The config of every stage by name, as plain dicts in their order; `{}` if it has no stages.
 
-    From the second on, `init_from` names the stage before, as a folder below the workdir.
+    In `init_from` a stage is named as a folder below the workdir.
 
     Raises:
-      InputError: a stage that is no mapping, has a name that makes no folder, sets `init_from`
-        though it is not the first, or has stages of its own.
+      InputError: a stage that is no mapping, has a name that makes no folder, has stages of its
+        own, or starts from itself or a later one.
     """
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     named = tree.pop("stages", {})
@@ -49,14 +61,23 @@ def split(config: ml_collections.ConfigDict | Mapping[str, Any]) -> dict[str, di
             )
         if "stages" in own:
             raise InputError(f"{where} has stages of its own; put them beside it.")
-        if configs and "init_from" in own:
-            raise InputError(
-                f"{where}.init_from is not used: a stage starts from the one before. Set it for "
-                "the first stage, or outside the stages."
-            )
-        before = {"init_from": os.path.join(FOLDER, list(configs)[-1])} if configs else {}
-        configs[name] = _merged({**tree, **before}, own)
+        before = [*configs]
+        default = before[-1] if before else tree.get("init_from", "")
+        starts_from = own.get("init_from", default)
+        configs[name] = _merged(tree, {key: own[key] for key in own if key != "init_from"})
+        if before or "init_from" in {**tree, **own}:
+            configs[name]["init_from"] = _resolved(starts_from, where, before, [*named])
     return configs
+
+
+def names_in(starts_from: str | Mapping[str, str]) -> dict[str, str]:
+    """The stages among what a resolved `init_from` names, as folder -> stage."""
+    folders = starts_from.values() if isinstance(starts_from, Mapping) else [starts_from]
+    return {
+        folder: os.path.basename(folder)
+        for folder in map(str, folders)
+        if os.path.dirname(folder) == FOLDER
+    }
 
 
 def last(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Any:
@@ -76,9 +97,9 @@ def is_stage(config: Mapping[str, Any], workdir: str = "") -> bool:
       config: of one run.
       workdir: of that run.
     """
-    starts_from = str(config.get("init_from", ""))
+    starts_from = config.get("init_from", "")
     parent = os.path.dirname(os.path.abspath(workdir)) if workdir else ""
-    return os.path.dirname(starts_from) == FOLDER or os.path.basename(parent) == FOLDER
+    return bool(names_in(starts_from)) or os.path.basename(parent) == FOLDER
 
 
 def deciding(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,6 +112,23 @@ def deciding(config: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     evaluators = config.get("eval", {}).items()
     return tuple(f"eval/{name}/" for name, own in evaluators if own.get("every_epochs"))
+
+
+def _resolved(
+    starts_from: Any, where: str, before: Sequence[str], names: Sequence[str]
+) -> str | dict[str, str]:
+    """An `init_from` with stages as folders below the workdir."""
+    if isinstance(starts_from, Mapping):
+        return {
+            part: _resolved(own, f"{where}.init_from.{part}", before, names)
+            for part, own in starts_from.items()
+        }
+    if starts_from in names and starts_from not in before:
+        raise InputError(
+            f"{where} starts from the stage {starts_from!r}, which does not come before it: stages "
+            "run in the order of their names."
+        )
+    return os.path.join(FOLDER, starts_from) if starts_from in before else starts_from
 
 
 def _merged(tree: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,24 +43,27 @@ ALLOWED = {
         "task",
     },
     "stages": {"errors"},
+    "streams": {"errors", "types", "models", "data", "recipe"},
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "experiment": {
         "version", "errors", "types", "files", "layers", "models", "cycles", "multigrid", "data",
-        "checkpoint", "recipe", "sharding", "stages", "task",
+        "checkpoint", "recipe", "sharding", "stages", "streams", "task",
     },
     "explain_schedule": {
         "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
     },
     "pretrained": {
         "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
+        "streams",
     },
     "convert": {
         "errors", "types", "trees", "files", "layers", "models", "protocols", "papers",
         "checkpoint", "pretrained",
     },
+    "init_plan": {"errors", "trees"},
     "init_from": {
-        "errors", "types", "trees", "models", "convert", "checkpoint", "pretrained", "recipe",
-        "stages",
+        "errors", "types", "trees", "models", "convert", "checkpoint", "init_plan", "pretrained",
+        "recipe", "stages", "streams",
     },
     "evaluate": {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",
@@ -74,7 +77,7 @@ ALLOWED = {
         "sharding", "state", "step", "watchdog",
     },
     "staged": {
-        "errors", "files", "trees", "checkpoint", "experiment", "init_from", "progress", "recipe",
+        "errors", "files", "checkpoint", "experiment", "init_from", "progress", "recipe",
         "sharding", "stages", "train",
     },
     "prediction": {

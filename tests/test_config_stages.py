@@ -29,6 +29,16 @@ def test_stages_come_by_name_and_have_the_rest_of_the_config():
     assert configs["b"] == {**CONFIG, "seed": 4, "init_from": "stages/a"}
     assert configs["c"]["input"]["host_ops"] == ()
     assert [c["init_from"] for c in configs.values()] == ["weights/x", "stages/a", "stages/b"]
+    configs = split(
+        a={}, b={"init_from": ""}, c={"init_from": {"slow": "a", "fast": "x"}}, d={"init_from": "y"}
+    )
+    assert [c["init_from"] for c in configs.values()] == [
+        "weights/x", "", {"slow": "stages/a", "fast": "x"}, "y",
+    ]  # fmt: skip
+    assert stages.is_stage(configs["c"]) and not stages.is_stage(configs["d"])
+    # A mapping is not merged with one outside, and a first stage may be from scratch too.
+    tree = {"init_from": {"slow": "x"}, "stages": {"a": {"init_from": ""}, "b": {}}}
+    assert [c["init_from"] for c in stages.split(tree).values()] == ["", "stages/a"]
     staged = ml_collections.ConfigDict({**CONFIG, "stages": {"a": {}, "b": {"seed": 5}}})
     assert stages.last(staged)["seed"] == 5
     assert stages.split(CONFIG) == {} and stages.last(CONFIG) is CONFIG
@@ -37,7 +47,8 @@ def test_stages_come_by_name_and_have_the_rest_of_the_config():
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"a": {}, "b": {"init_from": "x"}}, "stages.b.init_from is not used: a stage starts from"),
+        ({"a": {"init_from": "b"}, "b": {}}, "stages.a starts from the stage 'b', which does not"),
+        ({"a": {"init_from": {"slow": "a"}}}, "stages.a.init_from.slow starts from the stage 'a'"),
         ({"a": {"stages": {}}}, "stages.a has stages of its own"),
         ({"a": 2}, "stages.a must hold values for keys of the config, .*; got 2"),
         ({"a/b": {}}, "stages.a/b: a stage is named by letters"),

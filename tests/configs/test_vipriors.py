@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from tempo import init_from, models, optim, protocols, recipe, stages, trees
+from tempo import init_from, init_plan, models, optim, protocols, recipe, stages, trees
 from tempo.data import device_ops
 from tempo.errors import InputError
 from tempo.init_from import Classes
@@ -81,7 +81,7 @@ def test_modules_are_all_that_the_base_network_lacks(arg, fresh):
     base = "t1.base" if arg.startswith("t1") else arg
     there, here = shapes_of(base, "a_base"), shapes_of(arg, "b_modules")
     own = stages_of(arg)["b_modules"]
-    plan = init_from.plan(there, here, Classes(2), Classes(2), own.init_fresh)
+    plan = init_plan.plan(there, here, Classes(2), Classes(2), own.init_fresh)
     missing = {name for name in here if name not in plan.taken}
     found = {part for name in missing for part in name.split("/") if part in fresh}
     assert found == fresh and all(fresh & set(name.split("/")) for name in missing)
