@@ -8,7 +8,7 @@ import numpy as np
 
 from tempo import sharding
 from tempo.analysis import scores
-from tempo.errors import NonFiniteError
+from tempo.errors import InputError, NonFiniteError
 from tempo.evaluators.streaming import Scorer
 from tempo.multigrid import Plan
 from tempo.types import ClipSpec, ViewSpec
@@ -73,6 +73,26 @@ class Kind(Protocol):
           scorer: the videos and the network.
           variables: `{"params", "batch_stats"}`.
         """
+
+
+def check_frames_alone(where: str, kind: str, scorer: Scorer) -> None:
+    """Raises `InputError` if frames cannot be chosen anew, as what else is read goes with them.
+
+    Args:
+      where: how the config calls the evaluator.
+      kind: its kind, which chooses frames of its own.
+      scorer: what it would be measured on.
+    """
+    if scorer.flow is not None:
+        what = "optical flow, which cannot follow"
+    elif scorer.clip.frames_per_segment > 1:
+        what = "differences of neighbouring frames (device op `stack_differences`)"
+    else:
+        return
+    raise InputError(
+        f"{where} ({kind}) shows other frames than the clip's, but the network reads {what}; leave "
+        "the evaluator out."
+    )
 
 
 class Evaluator:

@@ -17,7 +17,7 @@ from tempo import sharding
 from tempo.data import frame_batches, sampling
 from tempo.errors import InputError
 from tempo.evaluators import metrics
-from tempo.evaluators.evaluator import Measured
+from tempo.evaluators.evaluator import Measured, check_frames_alone
 from tempo.evaluators.streaming import Rate, Scorer, shown
 from tempo.types import Array, ClipSpec, ViewSpec
 
@@ -64,7 +64,8 @@ class PerFrame:
             )
 
     def check(self, where: str, scorer: Scorer) -> None:
-        """Raises `InputError` for labels without a true class, and for differences of frames."""
+        """Raises `InputError` for labels without a true class, differences of frames, and flow."""
+        check_frames_alone(where, self.name, scorer)
         if scorer.task.kind == "multi":
             raise InputError(
                 f"{where} (per_frame) needs the one true class of a video, but the labels of "

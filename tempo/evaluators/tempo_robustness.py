@@ -11,7 +11,7 @@ import numpy as np
 
 from tempo.errors import InputError
 from tempo.evaluators import metrics, scoring
-from tempo.evaluators.evaluator import VIEW_KEYS, Measured
+from tempo.evaluators.evaluator import VIEW_KEYS, Measured, check_frames_alone
 from tempo.evaluators.streaming import Scorer
 from tempo.types import ClipSpec, ViewSpec
 
@@ -47,7 +47,8 @@ class TempoRobustness:
                 )
 
     def check(self, where: str, scorer: Scorer) -> None:
-        """Raises `InputError` for clips without a stride, or with none to compare or change."""
+        """Raises `InputError` for clips without a stride, with none to compare or change, or flow."""
+        check_frames_alone(where, self.name, scorer)
         sampling, trained = scorer.clip.sampling, scorer.clip.stride
         if sampling != "dense":
             raise InputError(

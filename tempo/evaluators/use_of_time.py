@@ -8,7 +8,7 @@ import numpy as np
 
 from tempo.errors import InputError
 from tempo.evaluators import metrics, scoring
-from tempo.evaluators.evaluator import VIEW_KEYS, Measured
+from tempo.evaluators.evaluator import VIEW_KEYS, Measured, check_frames_alone
 from tempo.evaluators.streaming import Scorer
 from tempo.types import ClipSpec, ViewSpec
 
@@ -43,7 +43,8 @@ class UseOfTime:
             )
 
     def check(self, where: str, scorer: Scorer) -> None:
-        """Raises `InputError` for clips of one frame."""
+        """Raises `InputError` for clips of one frame, and for flow."""
+        check_frames_alone(where, self.name, scorer)
         if scorer.clip.num_frames + scorer.extra_frames < 2:
             raise InputError(
                 f"{where} (use_of_time) reorders the frames of a clip, but clip.num_frames="

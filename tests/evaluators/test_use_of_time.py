@@ -7,8 +7,10 @@ import pytest
 from tempo.data import sampling
 from tempo.errors import InputError
 from tempo.evaluators import use_of_time
+from tempo.evaluators.per_frame import PerFrame
+from tempo.evaluators.tempo_robustness import TempoRobustness
 from tempo.evaluators.use_of_time import UseOfTime
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 from tests.evaluators import numbered
 
 
@@ -88,3 +90,17 @@ def test_one_frame_has_no_order(records):
         UseOfTime().check("eval.x", scorer)
     with pytest.raises(InputError, match="shuffle_seed .* got -1"):
         UseOfTime(shuffle_seed=-1)
+
+
+@pytest.mark.parametrize("kind", [UseOfTime, PerFrame, TempoRobustness])
+def test_frames_are_not_chosen_anew_where_flow_or_neighbours_go_with_them(records, kind):
+    for about, what in (
+        ({"flow": FlowSpec()}, "optical flow, which cannot follow"),
+        (
+            {"clip": ClipSpec(num_frames=2, sampling="segments", frames_per_segment=6)},
+            "differences of neighbouring frames",
+        ),
+    ):
+        scorer = numbered.scorer(records, num_classes=2, **about)
+        with pytest.raises(InputError, match=rf"eval.x \({kind.name}\) .* {what}.*leave the"):
+            kind().check("eval.x", scorer)

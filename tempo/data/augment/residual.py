@@ -1,4 +1,4 @@
-"""Differences of neighbouring frames inside the compiled step, as input: residual frames, stacks."""
+"""Differences of neighbouring frames as input, in the compiled step: residual frames, stacks."""
 
 from collections.abc import Sequence
 
