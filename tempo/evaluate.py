@@ -100,6 +100,7 @@ def create_evaluators(
             batch_size=settings.batch_size or like_training,
             num_workers=r.data.num_workers,
             worker_kind=r.data.worker_kind,
+            flow=exp.flow,
             is_per_frame=is_per_frame(exp.model),
         )
         evaluator = Evaluator(

@@ -11,14 +11,14 @@ import flax.linen as nn
 import jax
 import ml_collections
 
-from tempo import checkpoint, cycles, files, models, multigrid, recipe, sharding, stages
+from tempo import checkpoint, cycles, files, models, multigrid, recipe, sharding, stages, streams
 from tempo import task as tasks
 from tempo.data import device_ops, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
 from tempo.errors import InputError
 from tempo.layers import norm
 from tempo.models import size, tracing
-from tempo.types import ClipShape
+from tempo.types import ClipShape, ClipShapes, FlowSpec
 from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
@@ -57,9 +57,14 @@ class Experiment:
     task: tasks.Task
 
     @property
-    def clip_shape(self) -> tuple[int, int, int, int]:
-        """`[T,H,W,C]` of a training clip."""
-        return _clip_shape(self.recipe)
+    def clip_shape(self) -> ClipShapes:
+        """Of a training clip, as the network sees it."""
+        return streams.clip_shape(self.recipe)
+
+    @property
+    def flow(self) -> FlowSpec | None:
+        """Which flow goes with a clip; None for a network that reads none."""
+        return streams.flow_spec(self.recipe)
 
     @property
     def extra_frames(self) -> int:
@@ -79,6 +84,7 @@ class Experiment:
             "is_mirror_safe": specs.lookup(self.records.dataset).is_mirror_safe,
             "dataset": self.records.name,
             "manifest_sha256": self.records.manifest_sha256,
+            "flow": None if self.flow is None else dict(self.records.flow),
             "device_ops": list(device_ops.without_augmentation(self.recipe.input.device_ops)),
             "versions": {"tempo": __version__, "jax": jax.__version__},
         }
@@ -127,7 +133,7 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
         except InputError as e:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
-    tracing.variable_shapes(2, r.model, _clip_shape(r))
+    tracing.variable_shapes(2, r.model, streams.clip_shape(r))
     _check_smallest(r)
     _check_mirroring(r, ops, r.data.name)
     return ops
@@ -158,6 +164,11 @@ def _check_smallest(r: recipe.Recipe) -> None:
     if not r.multigrid.is_on:
         return
     training_model(r)
+    if streams.of_model(r) != ("video",):
+        raise InputError(
+            f"config.multigrid.cycle={r.multigrid.cycle!r} changes the shape of clips of frames, "
+            "and the network reads flow; use cycle 'none'."
+        )
     rows = cycles.grid(r.multigrid.cycle, r.clip.num_frames, r.input.size_px)
     shapes = [shape for row in rows for shape in row.shapes]
     frames, side = (min(shape[axis] for shape in shapes) for axis in (1, 2))
@@ -166,15 +177,11 @@ def _check_smallest(r: recipe.Recipe) -> None:
         small = tracing.variable_shapes(2, r.model, (frames, side, side, 3))
     except InputError as e:
         raise InputError(f"{what}: {e}") from None
-    if small != tracing.variable_shapes(2, r.model, _clip_shape(r)):
+    if small != tracing.variable_shapes(2, r.model, streams.clip_shape(r)):
         raise InputError(
             f"{what}: the network's weights depend on the size of its clips, so one network cannot "
             "train on several; use another network, or cycle 'none'."
         )
-
-
-def _clip_shape(r: recipe.Recipe) -> tuple[int, int, int, int]:
-    return (r.clip.num_frames, r.input.size_px, r.input.size_px, 3)
 
 
 def _check_labels(data: recipe.DataSettings, records: pipeline.Records) -> None:
@@ -293,6 +300,11 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
             f"{r.data.train_split!r}; use at most {num_videos * per_video}."
         )
     is_stepped = r.schedule.get("name") == "steps"
+    if r.multigrid.is_on and r.schedule.get("boundaries_steps"):
+        raise InputError(
+            f"schedule.boundaries_steps={tuple(r.schedule['boundaries_steps'])} counts steps of "
+            "one kind, and multigrid.cycle makes several; set boundaries_epochs."
+        )
     return multigrid.plan(
         r.multigrid,
         clip=r.clip,
@@ -300,6 +312,7 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
         batch_size=r.batch_size,
         num_videos=num_videos,
         total_epochs=r.total_epochs,
+        total_steps=r.total_steps,
         clips_per_video=r.input.clips_per_video,
         boundaries_epochs=r.schedule.get("boundaries_epochs", ()) if is_stepped else (),
     )

@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tempo import checkpoint, models, recipe
+from tempo import checkpoint, models, recipe, streams
 from tempo.data import device_ops, ops
 from tempo.errors import InputError
 from tempo.models import tracing
@@ -169,8 +169,7 @@ def stored_recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
 
 
 def _shapes(model: nn.Module, made: recipe.Recipe) -> dict[str, Any]:
-    size = made.input.size_px
-    return tracing.module_shapes(model, (made.clip.num_frames, size, size, 3))
+    return tracing.module_shapes(model, streams.clip_shape(made))
 
 
 def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:

@@ -8,6 +8,7 @@ sees a ConfigDict. Defaults live in the signatures that the sections feed:
 |------------|-------------------------------------------|
 | `data`     | `DataSettings`                            |
 | `clip`     | `tempo.types.ClipSpec`                    |
+| `flow`     | `tempo.types.FlowSpec`, if it is read     |
 | `input`    | `InputSettings`                           |
 | `model`    | `tempo.models.create`                     |
 | `loss`     | `tempo.task.create`                       |
@@ -23,8 +24,6 @@ make several configs of one: see `tempo.stages`.
 """
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ import ml_collections
 from tempo import models, multigrid, optim, protocols, sharding, task
 from tempo.errors import InputError, check_keys, lookup, nearest
 from tempo.evaluators import KINDS, evaluator
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
 Op = str | Mapping[str, Any]
 """A row of an op table: its name, or `{"name": ..., **arguments}`."""
@@ -156,18 +155,23 @@ class Recipe:
     Attributes:
       data: the section.
       clip: the section.
+      flow: the section; None if the config has none, see `tempo.streams`.
       input: the section.
       model: keywords of `tempo.models.create`.
       eval: evaluators by name.
       seed: of initial values, data order, augmentation and dropout.
       batch_size: clips of one step, over all devices.
-      total_epochs: length of the run.
+      total_epochs: length of the run; 0 only evaluates the weights that it starts from.
+      total_steps: its length in steps, in place of `total_epochs`; 0 is none.
       init_from: weights to start from: a converted checkpoint, a run's workdir or one of its steps;
-        "" for none. See `tempo.init_from`.
+        or a mapping of such to the parts of a backbone of several; "" for none. See
+        `tempo.init_from`.
       init_fresh: regular expression of leaves of the model, such as those of modules that the
         weights' network had not: where the weights lack them, or have them in another shape, they
         start fresh. "" is none.
       init_inflate: row of `tempo.convert.inflate.INFLATIONS`, for weights of a 2-D network.
+      init_modality: row of `tempo.convert.inflate.CROSS_MODALITY`, for weights of a network of
+        colours in one of flow; "" is none.
       row: name of the published number that the run is to be compared with; changes nothing.
       loss: keywords of `tempo.task.create`.
       optim: keywords of `tempo.optim.create`.
@@ -180,15 +184,18 @@ class Recipe:
 
     data: DataSettings
     clip: ClipSpec
+    flow: FlowSpec | None
     input: InputSettings
     model: Mapping[str, Any]
     eval: Mapping[str, EvalSettings]
     seed: int
     batch_size: int
     total_epochs: float
-    init_from: str
+    total_steps: int
+    init_from: str | Mapping[str, str]
     init_fresh: str
     init_inflate: str
+    init_modality: str
     row: str
     loss: Mapping[str, Any]
     optim: Mapping[str, Any]
@@ -198,20 +205,28 @@ class Recipe:
     mesh: Mapping[str, Any]
     sharding_rules: tuple[tuple[str, tuple[str | None, ...]], ...]
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the run takes no step."""
+        return not self.total_epochs and not self.total_steps
+
 
 SCALARS = {
     "seed": 0,
     "batch_size": 64,
     "total_epochs": 150.0,
+    "total_steps": 0,
     "init_from": "",
     "init_fresh": "",
     "init_inflate": "repeat",
+    "init_modality": "",
     "row": "",
     "sharding_rules": (),
 }
 SECTIONS: dict[str, Callable[..., Any]] = {
     "data": DataSettings,
     "clip": ClipSpec,
+    "flow": FlowSpec,
     "input": InputSettings,
     "model": models.create,
     "loss": task.create,
@@ -247,12 +262,13 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     optim.check(sections["optim"])
     optim.check_schedule(sections["schedule"])
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
-    epochs = scalars["total_epochs"]
-    if not (isinstance(epochs, numbers.Real) and 0 < epochs < math.inf):
-        raise InputError(f"total_epochs must be positive and finite; got {epochs!r}.")
+    multigrid.check_length(scalars["total_epochs"], scalars["total_steps"])
     sharding.check_rules(scalars["sharding_rules"])
     evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
-    for name in ("data", "clip", "input", "loop", "multigrid"):
+    for name in ("data", "clip", "flow", "input", "loop", "multigrid"):
+        if name == "flow" and name not in tree:
+            sections[name] = None
+            continue
         check_keys(f"config.{name}", sections[name], SECTIONS[name])
         try:
             sections[name] = SECTIONS[name](**sections[name])

@@ -70,14 +70,16 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any
 
 
 def run(
-    config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str, weights_from: str = ""
+    config: ml_collections.ConfigDict | Mapping[str, Any],
+    workdir: str,
+    weights_from: init_from.Sources = "",
 ) -> Ended:
     """As `train`, and says how the run ended.
 
     Args:
       config: see `tempo.recipe`.
       workdir: of the run.
-      weights_from: folder of the weights to begin from, in place of `config.init_from`.
+      weights_from: folders of the weights to begin from, in place of `config.init_from`.
 
     Raises:
       InputError: as `train`.
@@ -96,8 +98,8 @@ def run(
 
     # The state is born sharded: its shapes are traced, then filled on the devices.
     def init(key: Array, loaded: Mapping[str, Array]) -> TrainState:
-        shape, ema = (1, *exp.clip_shape), r.loop.ema_decay > 0
-        return states.create(exp.model, tx, key, shape, ema=ema, loaded=loaded)
+        ema = r.loop.ema_decay > 0
+        return states.create(exp.model, tx, key, exp.clip_shape, ema=ema, loaded=loaded)
 
     init_key = jax.random.key(r.seed)
     shapes = jax.eval_shape(init, init_key, {})
@@ -126,7 +128,9 @@ def run(
             state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
             del loaded
         try:
-            if ended.end is None:
+            if r.is_untrained and ended.end is None:
+                ended = _keep_untrained(exp, state, checkpoints)
+            elif ended.end is None:
                 state, rows, ended = _loop(
                     exp, plan, step_fn, state, evaluators, checkpoints, workdir
                 )
@@ -216,15 +220,25 @@ def _finish(
 
 
 def _load(
-    weights: init_from.Weights, exp: Experiment, abstract_state: TrainState
+    weights: init_from.Start, exp: Experiment, abstract_state: TrainState
 ) -> dict[str, Array]:
     """What the run takes of other weights, by leaf name; says what that is."""
     variables = {"params": abstract_state.params, "batch_stats": abstract_state.batch_stats}
+    variables |= abstract_state.fixed
     classes = init_from.Classes(exp.records.num_classes, exp.records.class_names)
     plan = weights.plan(variables, classes)
+    init_from.check_whole(exp.recipe, plan, variables)
     say(weights.report(plan))
-    pretrained.warn_of_normalization(weights.path, weights.info, exp.recipe.input.device_ops)
+    for own in weights.weights:
+        pretrained.warn_of_normalization(own.path, own.info, exp.recipe.input.device_ops)
     return weights.load(plan, variables)
+
+
+def _keep_untrained(exp: Experiment, state: TrainState, checkpoints: Checkpoints) -> Ended:
+    """The end of a run without steps: what it starts with is its last checkpoint."""
+    end = {"step": 0, "total_steps": 0}
+    checkpoints.save(0, state, {**exp.checkpoint_info(), "step": 0, "end": end})
+    return Ended([], end)
 
 
 def check_same_data(info: Mapping[str, Any], data_dir: str, manifest_sha256: str) -> None:
@@ -353,6 +367,7 @@ def _batches(exp: Experiment, plan: Plan, start: int = 0, **changed: Any) -> pip
     process_index, process_count = sharding.process_slot(exp.mesh)
     settings = {
         "clip": r.clip,
+        "flow": exp.flow,
         "batch_size": r.batch_size,
         "size_px": r.input.size_px,
         "host_ops": r.input.host_ops,

@@ -21,6 +21,8 @@ Evaluation adds a view axis after B (`video [B,V,T,H,W,C]`) and `mask [B] bool`,
 
 STREAMS = ("video", "flow")
 """What of a video a network may read: keys of a batch."""
+Streams = tuple[str, ...]
+"""Of `STREAMS`."""
 ClipShapes = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 """Of what a network is given of one clip: `[T,H,W,C]` of the one stream that it reads, or those of
 several by name."""
