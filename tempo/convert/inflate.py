@@ -41,13 +41,28 @@ def inflate_kernel(kernel, kernel_t: int, how: str = "repeat"):
     return empty.at[jnp.asarray(taps)].set(kernel / len(taps))
 
 
-def cross_modality_kernel(kernel, num_channels: int = 20):
-    """`[...,C,F]` of a stem for pictures -> `[...,num_channels,F]` of one for stacked flow.
+CROSS_MODALITY: dict[str, Callable[[int, int], float]] = {
+    "mean": lambda colours, channels: 1.0,
+    "mean_rescaled": lambda colours, channels: colours / channels,
+}
+"""Factor on the mean over the colours, (their number, that of channels of flow) -> factor.
 
-    The mean over the C colours, for every channel alike, which is how TSN (arXiv 1608.00859, 3.2)
-    starts the network on flow. It is not divided by the number of channels: the same value in all
-    of them gives num_channels / C times what a grey picture of that value gave.
+`mean` is TSN's (arXiv 1608.00859, section 3.2): the same value in all channels of flow gives
+channels / colours times what a grey picture of that value gave, which the norm behind it takes
+back. `mean_rescaled` gives as much, for networks without norms.
+"""
+
+
+def cross_modality(kernel, channels: int = 20, method: str = "mean"):
+    """`[...,C,F]` of a stem for pictures -> `[...,channels,F]` of one for stacked flow.
+
+    The mean over the C colours for every channel alike, times a row of `CROSS_MODALITY`.
+
+    Raises:
+      InputError: an unknown method, or no kernel.
     """
+    factor = lookup(CROSS_MODALITY, method, "cross-modality initialisation (init_modality)")
     if kernel.ndim < 2:
         raise InputError(f"A kernel [...,C,F] is needed; got the shape {kernel.shape}.")
-    return jnp.repeat(jnp.mean(kernel, -2, keepdims=True), num_channels, axis=-2)
+    mean = jnp.mean(kernel, -2, keepdims=True) * factor(kernel.shape[-2], channels)
+    return jnp.repeat(mean, channels, axis=-2)

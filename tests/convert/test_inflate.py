@@ -89,22 +89,28 @@ def test_kernels_of_a_network_that_sees_time_are_refused():
         inflate_lib.inflate_kernel(np.ones((3, 1, 1, 2, 2)), 3)
 
 
-# Check 13 of the spatiotemporal pyramid network's list (arXiv 1903.01038).
-@pytest.mark.parametrize("value", [1.0, -2.5])
-def test_a_stem_for_flow_answers_20_thirds_of_the_stem_for_pictures(value):
+@pytest.mark.parametrize(("method", "ratio"), [("mean", 20 / 3), ("mean_rescaled", 1.0)])
+def test_a_stem_for_flow_answers_so_many_times_the_stem_for_pictures(method, ratio):
     rng = np.random.default_rng(0)
     rgb = rng.normal(0, 0.1, (1, 7, 7, 3, 8)).astype(np.float32)
-    flow = inflate_lib.cross_modality_kernel(rgb)
+    flow = inflate_lib.cross_modality(rgb, 20, method)
     assert flow.shape == (1, 7, 7, 20, 8)
     assert (flow == flow[..., :1, :]).all()
 
     def conv(kernel):
-        x = np.full((1, 1, 16, 16, kernel.shape[-2]), value, np.float32)
+        x = np.full((1, 1, 16, 16, kernel.shape[-2]), -2.5, np.float32)
         return jax.lax.conv_general_dilated(
             x, kernel, (1, 2, 2), "VALID", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
             precision=jax.lax.Precision.HIGHEST,
         )  # fmt: skip
 
-    np.testing.assert_allclose(conv(flow), conv(rgb) * (20 / 3), rtol=1e-4, atol=1e-5)
-    with pytest.raises(InputError, match=r"kernel \[...,C,F\]"):
-        inflate_lib.cross_modality_kernel(np.zeros(3))
+    np.testing.assert_allclose(conv(flow), conv(rgb) * ratio, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "method", "words"),
+    [(np.zeros(3), "mean", r"kernel \[...,C,F\]"), (np.zeros((1, 3, 2)), "men", "mean")],
+)
+def test_what_makes_no_stem_for_flow_is_refused(kernel, method, words):
+    with pytest.raises(InputError, match=words):
+        inflate_lib.cross_modality(kernel, 20, method)
