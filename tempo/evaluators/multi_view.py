@@ -34,7 +34,7 @@ class MultiView:
 
     def protocol(self, scorer: Scorer) -> str:
         """Clips, crops, and how they are averaged."""
-        return scoring.protocol(scorer.clip, scorer.view)
+        return scoring.protocol(scorer.clip, scorer.view, scorer.flow)
 
     def views(self, view: ViewSpec) -> str:
         """See `tempo.evaluators.evaluator.Kind`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tempo.task import Task
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,30 +118,45 @@ def counted(view: ViewSpec) -> str:
     return f"{clips} ({view.clip_starts}) x {crops} = {views}"
 
 
-def protocol(clip: ClipSpec, view: ViewSpec) -> str:
+def protocol(clip: ClipSpec, view: ViewSpec, flow: FlowSpec | None = None) -> str:
     """What was averaged over what, in words: it belongs to every number.
 
     Args:
       clip: as the views show it, see `ViewSpec.clip_of`.
       view: the views of a video.
+      flow: which flow goes with a clip of the views; None for none.
     """
     frames = (
         f"{clip.num_frames}x{clip.stride} frames"
         if clip.sampling == "dense"
         else f"{clip.num_frames} segments"
     )
+    if clip.frames_per_segment > 1:
+        frames += f" of {clip.frames_per_segment} frames"
     if clip.fps:
         frames += f" at {clip.fps:g} fps"
     if clip.order != "normal":
         frames += f" {ORDERS[clip.order]}"
     if clip.short != "hold_last":
         frames += f", short videos {clip.short}"
+    if flow is not None:
+        frames += f" and {_snippets(flow)}"
     size = "full frame" if view.crop == "full" else f"{view.size_px} px"
     return (
         f"{view.num_clips} clip(s) of {frames} ({view.clip_starts}) x {view.num_crops} crop(s) "
         f"({view.crop}, {size} of short side {view.short_side_px}){how_shown(view)}, mean of "
         f"{view.average}"
     )
+
+
+def _snippets(flow: FlowSpec) -> str:
+    """The flow of a clip in words: `3 x 10 flow fields 5 apart`."""
+    fields = f"{flow.num_snippets} x {flow.num_fields} flow fields"
+    if flow.num_snippets == 1:
+        return fields
+    if flow.stride_rule == "segments":
+        return f"{fields} of segments"
+    return f"{fields} {flow.interval} apart{' by gap' if flow.stride_rule == 'gap' else ''}"
 
 
 def how_shown(view: ViewSpec) -> str:

@@ -47,7 +47,7 @@ class TempoRobustness:
                 )
 
     def check(self, where: str, scorer: Scorer) -> None:
-        """Raises `InputError` for clips without a stride, with none to compare or change, or flow."""
+        """Raises `InputError` for clips without a stride, or with none to compare, and for flow."""
         check_frames_alone(where, self.name, scorer)
         sampling, trained = scorer.clip.sampling, scorer.clip.stride
         if sampling != "dense":

@@ -5,7 +5,7 @@ import pytest
 
 from tempo import task as tasks
 from tempo.evaluators import scoring
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
 LOGITS = np.array([[4.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)  # of two views
 
@@ -117,3 +117,18 @@ def test_protocol_names_clips_frames_crops_and_average():
     )
     segments = scoring.protocol(ClipSpec(num_frames=8, sampling="segments"), ViewSpec(crop="full"))
     assert "8 segments" in segments and "full frame" in segments
+
+
+@pytest.mark.parametrize(
+    ("flow", "said"),
+    [
+        (FlowSpec(num_snippets=1), "1 x 10 flow fields"),
+        (FlowSpec(), "3 x 10 flow fields 5 apart"),
+        (FlowSpec(stride_rule="gap", interval=2), "3 x 10 flow fields 2 apart by gap"),
+        (FlowSpec(stride_rule="segments"), "3 x 10 flow fields of segments"),
+    ],
+)
+def test_the_flow_of_a_clip_is_part_of_the_protocol(flow, said):
+    clip = ClipSpec(num_frames=3, sampling="segments", frames_per_segment=6)
+    text = scoring.protocol(clip, ViewSpec(), flow)
+    assert text.startswith(f"1 clip(s) of 3 segments of 6 frames and {said} (linspace) x 1 crop")
