@@ -23,10 +23,12 @@ from tempo.models import (
     bninception,
     fusing,
     heads,
+    late_fusion,
     mtnet,
     multifiber,
     resnet,
     slowfast,
+    stpn,
     tpn,
     two_stream,
     two_stream_mtnet,
@@ -54,12 +56,18 @@ BACKBONES: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
 
 _NESTED = {"two_stream": two_stream.TwoStream}
 
-NECKS: dict[str, type[nn.Module]] = {"tpn": tpn.TPN, "aux": tpn.AuxHeads}
+NECKS: dict[str, type[nn.Module]] = {
+    "tpn": tpn.TPN,
+    "aux": tpn.AuxHeads,
+    "snippets": stpn.Snippets,
+    "stpn": stpn.STPN,
+}
 
 HEADS: dict[str, type[nn.Module]] = {
     "pool": heads.PoolHead,
     "x3d": heads.X3DHead,
     "vgg": vgg.VGGHead,
+    "late_fusion": late_fusion.LateFusion,
 }
 
 

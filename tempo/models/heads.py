@@ -26,12 +26,22 @@ class PoolHead(nn.Module):
         Equal without dropout; kept because public test code of TPN does it this way. For one
         feature map only.
       use_bias: the linear layer has a bias.
+      init_std: of the linear layer's initial weights.
     """
 
     num_classes: int
     dropout_prob: float = 0.5
     fully_convolutional: bool = False
     use_bias: bool = True
+    init_std: float = 0.01
+
+    def __post_init__(self):
+        if not fields.is_number(self.init_std) or self.init_std < 0:
+            raise InputError(
+                f"head.init_std must be a number of at least 0, such as 0.001; got "
+                f"{self.init_std!r}."
+            )
+        super().__post_init__()
 
     def embed(self, x):
         """What the linear layer reads, before dropout: `[B,D]` float32.
@@ -62,7 +72,7 @@ class PoolHead(nn.Module):
             )
         x = x.astype(jnp.float32)
         x = nn.Dropout(self.dropout_prob, deterministic=not train, name="dropout")(x)
-        x = _classifier(self.num_classes, self.use_bias)(x)
+        x = _classifier(self.num_classes, self.use_bias, self.init_std)(x)
         return x.mean(AXES) if self.fully_convolutional else x
 
 
@@ -154,11 +164,11 @@ class X3DHead(nn.Module):
         return self.embed_and_score(x, train=train)[1]
 
 
-def _classifier(num_classes: int, use_bias: bool = True) -> nn.Dense:
+def _classifier(num_classes: int, use_bias: bool = True, init_std: float = 0.01) -> nn.Dense:
     return nn.Dense(
         num_classes,
         use_bias=use_bias,
-        kernel_init=nn.initializers.normal(0.01),
+        kernel_init=nn.initializers.normal(init_std),
         dtype=jnp.float32,
         name="fc",
     )

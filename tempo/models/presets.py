@@ -67,6 +67,16 @@ _MTCONV = {"conv_b": "mtconv", "attention": "sr"}
 _SRTG = {"attention": {"name": "srtg", "is_gated": False}}
 # Stacks of optical flow in place of frames, dropout as TSN has it (arXiv 1608.00859).
 _FLOW = {"head": {"dropout_prob": 0.7}, "stream": "flow"}
+# arXiv 1903.01038: two networks of one kind; dropout and initial classifier of its new layers are
+# those of TSN. B and C are what the pyramid is built up from: B reads one snippet of flow.
+_TWO_BNINCEPTION, _TWO_VGG16, _TWO_R50 = (
+    {"variant": "two_stream", "spatial": {"variant": base}, "temporal": {"variant": base}}
+    for base in ("bninception", "vgg16", "c2d_r50")
+)
+_STPN = {"neck": {"name": "stpn"}, "head": {"dropout_prob": 0.7, "init_std": 1e-3}}
+_STPN_C = {**_STPN, "neck": {"name": "stpn", "guidance": "none"}}
+_STPN_B = {**_STPN, "neck": {"name": "stpn", "guidance": "none", "level1": "identity"}}
+_LATE = {"head": {"name": "late_fusion", "dropout_prob": 0.7, "init_std": 1e-3}}
 _X3D = {"head": {"name": "x3d"}}
 # The text of arXiv 2011.03949 has two recurrent layers; its tables are of one.
 _MTNET_TEXT = {"sr_layers": 2}
@@ -96,6 +106,17 @@ MODELS: dict[str, dict[str, Any]] = {
         "head": {"name": "vgg"},
         "stream": "flow",
     },
+    "two_stream_bninception": {"backbone": _TWO_BNINCEPTION, **_LATE},
+    "two_stream_r50": {"backbone": _TWO_R50, **_LATE},
+    "two_stream_vgg16": {
+        "backbone": _TWO_VGG16,
+        "head": {"name": "late_fusion", "stream_head": "vgg"},
+    },
+    "stpn_bninception": {"backbone": _TWO_BNINCEPTION, **_STPN},
+    "stpn_bninception_b": {"backbone": _TWO_BNINCEPTION, **_STPN_B},
+    "stpn_bninception_c": {"backbone": _TWO_BNINCEPTION, **_STPN_C},
+    "stpn_r50": {"backbone": _TWO_R50, **_STPN},
+    "stpn_vgg16": {"backbone": _TWO_VGG16, **_STPN},
     "tsm_r18": {"backbone": {"variant": "c2d_r18", **_TSM}},
     "tsm_r50": {"backbone": {"variant": "c2d_r50", **_TSM}},
     "tsm_r101": {"backbone": {"variant": "c2d_r101", **_TSM, "shift_every": 2}},
