@@ -13,7 +13,7 @@ import ml_collections
 
 from tempo import checkpoint, cycles, files, models, multigrid, recipe, sharding, stages, streams
 from tempo import task as tasks
-from tempo.data import device_ops, host_ops, pipeline, sampling, specs
+from tempo.data import device_ops, flow_sampling, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
 from tempo.errors import InputError
 from tempo.layers import norm
@@ -83,6 +83,7 @@ class Experiment:
             "mirror_labels": None if mirrored is None else [int(row) for row in mirrored],
             "is_mirror_safe": specs.lookup(self.records.dataset).is_mirror_safe,
             "dataset": self.records.name,
+            "short_side_px": self.records.short_side_px,
             "manifest_sha256": self.records.manifest_sha256,
             "flow": None if self.flow is None else dict(self.records.flow),
             "device_ops": list(device_ops.without_augmentation(self.recipe.input.device_ops)),
@@ -102,8 +103,12 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     mesh = sharding.make_mesh(**r.mesh)
     ops = check(r)
     records = embedded.open_or_make(r.data.dir, r.data.generate, r.data.name)
+    if streams.flow_spec(r) is not None:
+        records.check_flow()
     _check_mirroring(r, ops, records.dataset)
     _check_labels(r.data, records)
+    if streams.flow_spec(r) is not None:
+        records.check_flow()
     return Experiment(
         config=tree,
         recipe=r,
@@ -127,9 +132,20 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
     ops = host_ops.create(r.input.host_ops, r.input.size_px)
     device_ops.create(r.input.device_ops, 2, r.input.clips_per_video)
     sampling.check(r.clip, device_ops.extra_frames(r.input.device_ops))
+    device_ops.check_clip(r.input.device_ops, r.clip.frames_per_segment)
+    reads_flow = streams.flow_spec(r) is not None
+    if reads_flow:
+        flow_sampling.check(r.clip)
+        if r.data.generate and not r.data.generate.get("flow"):
+            raise InputError(
+                "The network reads optical flow, but config.data.generate makes none; set "
+                "config.data.generate.flow='tvl1_jax'."
+            )
     for name, evaluator in r.eval.items():
         try:
-            evaluator.view.clip_of(r.clip)
+            clip = evaluator.view.clip_of(r.clip)
+            if reads_flow:
+                flow_sampling.check(clip)
         except InputError as e:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.

@@ -84,3 +84,30 @@ def test_norm_groups_are_told_once_and_networks_must_take_the_smallest_clips():
     made = recipe.from_config(config_of(multigrid=multigrid, clip={"num_frames": 2}))
     with pytest.raises(InputError, match="needs at least 4; got clip.num_frames=2"):
         experiment.check(made)
+
+
+def test_flow_that_the_data_have_not_is_found_before_they_are_made(tmp_path):
+    backbone = {"variant": "c2d_r18", "depths": (1, 1, 1, 1), "width": 4}
+    own = {"clip": {"num_frames": 1}, "model": {"backbone": backbone, "stream": "flow"}}
+    data = {"dir": str(tmp_path / "records"), "generate": tiny.TEMPOBENCH}
+    with pytest.raises(InputError, match="data.generate makes none; set .*flow='tvl1_jax'"):
+        experiment.create(config_of(**own, data=data))
+    assert not list(tmp_path.iterdir())
+    videos = {**tiny.TEMPOBENCH, "num_train": 7, "num_test": 7, "num_frames": 2}
+    data = {"dir": tiny.make_records(tmp_path, **videos)}
+    with pytest.raises(InputError, match=r"records' holds none; set config.data.generate.flow="):
+        experiment.create(config_of(**own, data=data))
+    turned = {"num_frames": 1, "order": "reverse"}
+    with pytest.raises(InputError, match="Flow is stored for videos played forwards"):
+        experiment.create(config_of(**own | {"clip": turned}, data=data))
+
+
+def test_stacked_differences_go_with_runs_of_frames():
+    runs = {"num_frames": 4, "sampling": "segments", "frames_per_segment": 6}
+    with pytest.raises(InputError, match="frames_per_segment=6 is for the device op"):
+        experiment.create(config_of(clip=runs))
+    ops = {"size_px": 32, "device_ops": ("stack_differences",)}
+    backbone = {"variant": "c2d_r18", "depths": (1, 1, 1, 1), "width": 4}
+    made = config_of(clip=runs, input=ops, model={"backbone": backbone})
+    with pytest.raises(InputError, match="holds no prepared dataset"):  # so far it fits
+        experiment.create(made)
