@@ -55,9 +55,13 @@ def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
     plan = experiment.plan_of(recipe, num_videos)
     experiment.check_batches(recipe, plan, 1)
     rates = _rates(recipe, plan)
+    length = f"{recipe.total_epochs:g} epochs of the plain schedule"
+    if recipe.total_steps:
+        length = f"{recipe.total_steps} steps"
+    if recipe.is_untrained:
+        return f"{num_videos} videos ({source}), no steps: the weights are evaluated as they are.\n"
     lines = [
-        f"{num_videos} videos ({source}), {recipe.total_epochs:g} epochs of the plain schedule, "
-        f"multigrid.cycle={recipe.multigrid.cycle!r}.",
+        f"{num_videos} videos ({source}), {length}, multigrid.cycle={recipe.multigrid.cycle!r}.",
         "",
         *_phases(plan, rates),
         "",

@@ -2,6 +2,7 @@
 
 Any number of the config can be changed on the command line: `--config.batch_size=8`. A config with
 stages runs them one after the other; looking at a config, or evaluating with one, takes the last.
+`--splits 1,2,3` trains on each split of a dataset and prints the mean: see `tempo.splits`.
 The same command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and
 saved), 1 the run failed, 2 bad input, 130 stopped from the keyboard, 141 nobody reads the output
 any more.
@@ -45,6 +46,12 @@ _SAVE_EMBEDDING = flags.DEFINE_boolean(
     "save_embedding",
     False,
     "With --mode eval: multi_view evaluators also store the pooled features of every video.",
+)
+_SPLITS = flags.DEFINE_list(
+    "splits",
+    [],
+    "Trains on each of these splits in turn, WORKDIR/split1 and so on, with its name in place of "
+    "{split} in config.data.dir, and prints the results of each and their mean.",
 )
 _DESCRIBE = flags.DEFINE_string(
     "describe", None, "Name of a model: prints its size and the shapes of its stages, and exits."
@@ -115,13 +122,17 @@ def main(argv: list[str]) -> int:
             "--save_embedding needs --mode eval; in training config.eval.NAME.save_embedding says "
             "whether features are stored."
         )
+    if _SPLITS.value and evaluating:
+        raise InputError("--splits is for training; give --mode eval one config.data.dir.")
     config = _config()
     if not evaluating:
         _need(config)
     _start_processes()
     # Imported here so that --help and a wrong flag answer at once.
-    from tempo import evaluate, staged
+    from tempo import evaluate, splits, staged
 
+    if config is not None and not _SPLITS.value:
+        splits.check_one(config)
     if evaluating:
         evaluate.evaluate(
             _last_stage(config),
@@ -130,6 +141,8 @@ def main(argv: list[str]) -> int:
             _EVALUATORS.value,
             save_embedding=_SAVE_EMBEDDING.value,
         )
+    elif _SPLITS.value:
+        splits.run(config, _WORKDIR.value, _SPLITS.value)
     else:
         staged.run(config, _WORKDIR.value)
     return 0

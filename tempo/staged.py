@@ -51,14 +51,28 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
         be used, or a stage that cannot start from those before.
       NonFiniteError: as `train.train`.
     """
+    return finish(config, workdir).rows
+
+
+def finish(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -> train.Ended:
+    """As `run`, and says how the last stage ended; one that was not reached has no end.
+
+    Args:
+      config: see `tempo.recipe` and `tempo.stages`.
+      workdir: of the whole.
+
+    Raises:
+      InputError: as `run`.
+      NonFiniteError: as `run`.
+    """
     configs = stages.split(config)
     if not configs:
-        return train.train(config, workdir)
+        return train.run(config, workdir)
     folders = _folders(workdir, list(configs))
     done = _read(workdir)
     ended = _ended(configs, done)
     _check(configs, folders, ended)
-    rows = []
+    last = train.Ended([], None)
     for number, (name, own) in enumerate(configs.items(), start=1):
         is_last = number == len(configs)
         say(f"stage     {name}, {number} of {len(configs)}, in {folders[name]}")
@@ -67,19 +81,20 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> list[dict[str, Any]]
         else:
             made = train.run(own, folders[name], _sources(own, folders))
             if made.end is None:
-                return []
+                return made
             done[name] = {"name": name, "workdir": os.path.relpath(folders[name], workdir)}
             done[name] |= made.end
             _write(workdir, [done[n] for n in configs if n in done])
             say(f"stage     {name}: {_told(done[name])}")
-            rows = made.rows
-            if made.is_told_to_stop and not is_last:
+            if is_last:
+                last = made
+            elif made.is_told_to_stop:
                 say("stopped between two stages; the same command goes on")
-                return []
-    return rows
+                return train.Ended([], None, is_told_to_stop=True)
+    return last
 
 
-def check(config: ml_collections.ConfigDict, workdir: str) -> None:
+def check(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -> None:
     """Raises `InputError` for what would keep `run` from its first step, in any stage.
 
     Data that the config makes are made.

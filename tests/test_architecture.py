@@ -53,7 +53,7 @@ ALLOWED = {
         "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
     },
     "pretrained": {
-        "version", "errors", "types", "models", "data", "checkpoint", "progress", "recipe",
+        "version", "errors", "types", "layers", "models", "data", "checkpoint", "progress", "recipe",
         "streams",
     },
     "convert": {
@@ -80,13 +80,16 @@ ALLOWED = {
         "errors", "files", "checkpoint", "experiment", "init_from", "progress", "recipe",
         "sharding", "stages", "train",
     },
+    "splits": {
+        "errors", "files", "checkpoint", "experiment", "progress", "sharding", "staged", "stages",
+    },
     "prediction": {
         "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "task",
     },
     "predict": {"errors", "command_line", "analysis", "prediction"},
     "main": {
         "errors", "command_line", "models", "train", "evaluate", "explain", "explain_schedule",
-        "recipe", "staged", "stages",
+        "recipe", "splits", "staged", "stages",
     },
     "prepare": {"errors", "types", "data"},
     "ensemble": {"version", "errors", "command_line", "files", "analysis"},
