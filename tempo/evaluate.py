@@ -9,7 +9,7 @@ import flax.linen as nn
 import ml_collections
 
 from tempo import checkpoint, experiment, files, pretrained, recipe, sharding
-from tempo.data import device_ops
+from tempo.data import device_ops, flow
 from tempo.errors import InputError
 from tempo.evaluators import multi_view, streaming
 from tempo.evaluators.evaluator import Evaluator
@@ -62,6 +62,8 @@ def evaluate(
         raise InputError("The config has no evaluator; name some with --evaluators multi_view,...")
     _check_model(exp.recipe.model, path, info)
     _check_classes(exp, path, info)
+    if exp.flow is not None:
+        flow.check_trained(info.get("flow"), exp.records.flow, f"Checkpoint {path!r}")
     pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
     made = create_evaluators(exp, workdir, info["config"])
     experiment.announce(exp)
@@ -270,7 +272,7 @@ def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:
 def _restore(exp: Experiment, path: str) -> dict[str, Any]:
     shapes = tracing.module_shapes(exp.model, exp.clip_shape)
     shardings = sharding.infer_shardings(shapes, exp.mesh, exp.recipe.sharding_rules)
-    return checkpoint.load_variables(path, sharding.as_abstract(shapes, shardings))
+    return pretrained.load_variables(path, shapes, sharding.as_abstract(shapes, shardings))
 
 
 def _some(names: list[str]) -> str:

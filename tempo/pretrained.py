@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from tempo import checkpoint, models, recipe, streams
 from tempo.data import device_ops, ops
 from tempo.errors import InputError
+from tempo.layers import sketch
 from tempo.models import tracing
 from tempo.progress import say
 from tempo.version import __version__
@@ -50,11 +51,34 @@ def load_model(path: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     info = load_info(path)
     made = stored_recipe(path, info)
     model = models.create(info["num_classes"], **made.model)
-    loaded = checkpoint.load_variables(path, _shapes(model, made))
+    loaded = load_variables(path, _shapes(model, made))
     variables = jax.tree.map(jnp.asarray, loaded)
     views = {name: dataclasses.asdict(e.view) for name, e in sorted(made.eval.items())}
     extra = {"path": path, "preprocessing": _preprocessing(made), "views": views}
     return model, variables, info | extra
+
+
+def load_variables(
+    path: str, shapes: Mapping[str, Any], abstract: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`checkpoint.load_variables`, and a stored sketch must be one of this network's.
+
+    Args:
+      path: a step folder.
+      shapes: of `tracing.module_shapes`.
+      abstract: the same with shardings; None loads numpy arrays.
+
+    Raises:
+      InputError: as `checkpoint.load_variables`; or a sketch that is missing, damaged, or of other
+        dimensions.
+    """
+    own, where = shapes.get("sketch"), f"Checkpoint {path!r}"
+    if own and "sketch" not in checkpoint.variable_shapes(path):
+        sketch.check(None, own, where)
+    loaded = checkpoint.load_variables(path, abstract or shapes)
+    if own:
+        sketch.check(loaded["sketch"], own, where)
+    return loaded
 
 
 def save_model(path: str, variables: Mapping[str, Any], info: Mapping[str, Any]) -> None:
@@ -63,7 +87,7 @@ def save_model(path: str, variables: Mapping[str, Any], info: Mapping[str, Any])
     Args:
       path: the folder. Weights that are there already are replaced when the new ones are written
         whole; anything else is left alone.
-      variables: `{"params", "batch_stats"}` of arrays, in the names of the config's model.
+      variables: arrays by collection, in the names of the config's model.
       info: `config` (with at least the section `model`, and `clip`, which gives `preprocessing`;
         `input` and `eval` as in a run), `class_names` ([] if unknown), `num_classes`, and anything
         else JSON can hold. `step`, `device_ops` and what else a run stores is filled in.

@@ -21,7 +21,7 @@ from tempo import (
 )
 from tempo import state as states
 from tempo.checkpoint import Checkpoints
-from tempo.data import device_ops, pipeline, profile
+from tempo.data import device_ops, flow, pipeline, profile
 from tempo.errors import InputError, NonFiniteError
 from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
@@ -230,6 +230,8 @@ def _load(
     init_from.check_whole(exp.recipe, plan, variables)
     say(weights.report(plan))
     for own in weights.weights:
+        if exp.flow is not None:
+            flow.check_trained(own.info.get("flow"), exp.records.flow, f"Weights {own.path!r}")
         pretrained.warn_of_normalization(own.path, own.info, exp.recipe.input.device_ops)
     return weights.load(plan, variables)
 

@@ -28,7 +28,8 @@ ALLOWED = {
     "task": {"errors", "types", "trees", "models"},
     "optim": {"errors", "types", "trees"},
     "state": {"types", "trees"},
-    "data": {"errors", "types", "files"},
+    "flow": {"errors"},
+    "data": {"version", "errors", "types", "files", "flow"},
     "sharding": {"errors", "types", "trees"},
     "checkpoint": {"errors", "files", "trees"},
     "metric_writer": {"files"},
@@ -84,7 +85,8 @@ ALLOWED = {
         "errors", "files", "checkpoint", "experiment", "progress", "sharding", "staged", "stages",
     },
     "prediction": {
-        "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "task",
+        "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "streams",
+        "task",
     },
     "predict": {"errors", "command_line", "analysis", "prediction"},
     "main": {

@@ -10,6 +10,7 @@ import jax
 from flax import linen as nn
 
 from tempo import trees
+from tempo.layers import sketch
 from tempo.models import create
 from tempo.types import ClipShapes
 
@@ -57,11 +58,13 @@ def module_shapes(model: nn.Module, clip_shape: ClipShapes) -> dict[str, Any]:
       clip_shape: of one clip.
 
     Returns:
-      `params`, `batch_stats` (empty without norms) and, if the module has one, `sketch`.
+      `params`, `batch_stats` (empty without norms) and, if the module has one, `sketch`, whose
+      `dim`s are numbers.
     """
 
     def init(key, clips):
         return model.init(key, clips, train=False)
 
-    shapes = dict(jax.eval_shape(init, jax.random.key(0), trees.clip_like(clip_shape)))
+    # Abstract values in, so that nothing is computed.
+    shapes = sketch.traced(init, jax.random.key(0), trees.clip_like(clip_shape))
     return {"batch_stats": {}, **shapes}
