@@ -44,6 +44,9 @@ def test_phases_shapes_and_saving_are_told():
 def test_plain_schedules_and_many_phases_are_short():
     plain = explain_schedule.explain(make(), 24)
     assert "1 distinct shape" in plain and plain.endswith("12 steps show 4.0 epochs.\n")
+    steps = explain_schedule.explain(make(total_steps=6), 24)
+    assert steps.startswith("24 videos (given), 6 steps, ") and "6 steps show 2.0" in steps
+    assert "no steps: the weights" in explain_schedule.explain(make(total_epochs=0), 24)
     many = make(multigrid={"cycle": "per_epoch"}, total_epochs=40.0)
     assert "... 220 more, likewise ..." in explain_schedule.explain(many, 24_000)
 

@@ -104,6 +104,19 @@ def test_a_plain_plan_is_that_of_runs_before():
     assert made.lr_factors == ((0, 1.0),)
 
 
+def test_a_run_may_be_counted_in_steps_or_have_none():
+    made = plan("none", num_videos=25, batch_size=8, total_steps=7)
+    assert (made.num_steps, made.plain_steps, made.epochs(6)) == (7, 7, 2)
+    assert [step for step in range(1, 8) if made.passes(step, 1.0)] == [3, 6]
+    with pytest.raises(InputError, match="'both' plans epochs, but total_steps=7"):
+        plan(total_steps=7)
+    for cycle in ("none", "both"):
+        none = plan(cycle, total_epochs=0)
+        assert none.num_steps == 0 and none.programs() == () and "no steps" in none.summary()
+    with pytest.raises(InputError, match="total_epochs=0 trains nothing, but total_steps=7"):
+        multigrid.check_length(0, 7)
+
+
 def test_a_run_too_short_for_its_cycle():
     with pytest.raises(InputError, match="cycle 1, shape 1 has .* clips, no step of 1024"):
         plan(num_videos=24, total_epochs=10.0)

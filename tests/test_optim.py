@@ -97,12 +97,42 @@ def test_frozen_leaves_do_not_count_in_the_norm():
     np.testing.assert_allclose(ours["head"], [-0.5])
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_base_is_held_for_its_first_steps_as_if_the_run_began_after_them(name):
+    params = {"backbone": {"kernel": jnp.full(2, 2.0)}, "head": {"kernel": jnp.ones(2)}}
+    grads = [jax.tree.map(lambda p, g=g: jnp.full_like(p, g), params) for g in (30.0, 4.0, 0.5)]
+    settings = {"name": name, "weight_decay": 0.1, "clip_norm": 50.0, "eps": 1e-2}
+    held = optim.create(lambda _: 0.1, **settings, freeze_base_steps=2)
+    twice = run(held, params, grads[:2])
+    np.testing.assert_array_equal(twice["backbone"]["kernel"], 2.0)
+    # The head's gradient alone is clipped meanwhile: 30 on two elements is below 50, on four above.
+    alone = run(optim.create(lambda _: 0.1, **settings), {"head": params["head"]},
+                [{"head": g["head"]} for g in grads[:2]])  # fmt: skip
+    np.testing.assert_allclose(twice["head"]["kernel"], alone["head"]["kernel"], rtol=1e-6)
+    ours = run(held, params, grads)["backbone"]["kernel"]
+    assert (ours != 2.0).all()
+    if name == "sgd":  # nothing has gathered in the momentum, of decay either
+        fresh = run(optim.create(lambda _: 0.1, **settings), params, grads[2:])
+        np.testing.assert_allclose(ours, fresh["backbone"]["kernel"], rtol=1e-6)
+
+
 def test_step_schedule_of_kinetics():
     schedule = optim.make_schedule(
         1500, 10, 64, name="steps", base_lr=0.01, boundaries_epochs=(75, 125)
     )
     rates = [float(schedule(10 * epoch)) for epoch in (0, 74.9, 75, 124.9, 125, 149)]
     np.testing.assert_allclose(rates, [0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-6)
+
+
+def test_step_schedule_of_tsn_is_told_in_steps():
+    steps = {"name": "steps", "base_lr": 0.005, "boundaries_steps": (10_000, 16_000)}
+    schedule = optim.make_schedule(18_000, 74, 128, **steps, warmup_steps=100)
+    rates = [float(schedule(step)) for step in (50, 9_999, 10_000, 15_999, 16_000)]
+    np.testing.assert_allclose(rates, [2.5e-3, 5e-3, 5e-4, 5e-4, 5e-5], rtol=1e-5)
+    with pytest.raises(InputError, match=r"boundaries_steps=\(10000, 16000\) stands in place of"):
+        optim.make_schedule(18_000, 74, 128, **steps, boundaries_epochs=(3,))
+    # A run without steps is not too short for its warm-up.
+    assert np.isfinite(optim.make_schedule(0, 74, 128, warmup_steps=100)(0))
 
 
 def test_cosine_schedule_after_warmup_ends_at_its_floor():
@@ -145,6 +175,8 @@ def test_warmup_longer_than_the_run():
 def test_bad_patterns_are_found_before_the_run():
     with pytest.raises(InputError, match="not a regular expression"):
         optim.check({"frozen_pattern": "("})
+    with pytest.raises(InputError, match="freeze_base_steps must be a whole number.*got 0.5"):
+        optim.check({"freeze_base_steps": 0.5})
     with pytest.raises(InputError, match="lr_multipliers must be"):
         optim.check({"lr_multipliers": ("head", 2.0)})
     with pytest.raises(InputError, match="Unknown optimizer 'sdg'. Did you mean 'sgd'"):
