@@ -176,8 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--source",
         metavar="NAME",
-        help="torchvision, mmaction2, pytorchvideo, pyslowfast, tpn_release, tsm_release or "
-        "mtnet_release",
+        help="torchvision, caffe, bninception, mmaction2, pytorchvideo, pyslowfast, tpn_release, "
+        "tsm_release or mtnet_release",
     )
     add("--input", metavar="FILE", help=".pth, .pt, .pkl or .safetensors")
     add("--out", required=True, metavar="PATH", help="folder (with --to: .pth or .safetensors)")

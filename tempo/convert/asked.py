@@ -122,7 +122,8 @@ def described(model: Mapping[str, Any], found: Network) -> Network:
     """
     asked = read(model)
     _check_sizes(asked, found)
-    fields = {**asked.preset, **asked.own}
+    # What a source has everywhere and no array tells.
+    fields = {**found.defaults, **asked.preset, **asked.own}
     return Network(
         told=asked.trunks,
         fields=fields,

@@ -26,6 +26,7 @@ class Found:
       clip: fields of `tempo.types.ClipSpec` that it is trained with.
       size_px, view: of a `Protocol`.
       assumed: in words, what no array tells.
+      channels: that the stem reads.
       neck: none.
     """
 
@@ -39,9 +40,15 @@ class Found:
     view: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    channels: int = 3
     neck: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     family = "dense"
+
+    @property
+    def stream(self) -> str:
+        """What it reads, a row of `tempo.types.STREAMS`; of flow each field is two channels."""
+        return "video" if self.channels % 2 else "flow"
 
     def model(self) -> dict[str, Any]:
         """Arguments of `models.create`: what the user says, or the preset that needs least else."""
@@ -64,8 +71,9 @@ class Found:
         needs = {}
         rows = {name: models.MODELS[name] for name in (*self.kind.protocols, *models.MODELS)}
         for name, row in rows.items():
-            kind, _ = models.BACKBONES[row["backbone"]["variant"]]
-            if kind is self.kind.backbone and "neck" not in row:
+            kind, _ = models.BACKBONES.get(row["backbone"]["variant"], (None, {}))
+            is_fed = row.get("stream", "video") == self.stream
+            if kind is self.kind.backbone and "neck" not in row and is_fed:
                 made = models.create(1, name=name).backbone
                 needs[name] = len(_differing(made, {**self.guessed, **self.told}))
         return [name for name, number in needs.items() if number == min(needs.values())]
@@ -126,6 +134,7 @@ def network(
         told=told,
         guessed=guessed,
         num_classes=shapes.get(rules.FC, (0, 0))[1],
+        channels=shapes["params/backbone/stem_conv/kernel"][-2],
         head=kind.read_head(shapes) if kind.read_head else {},
         clip={k: v for guess in guesses for k, v in guess.clip.items()},
         assumed=assumed,

@@ -15,6 +15,8 @@ import numpy as np
 from tempo import files, models, protocols, trees
 from tempo.convert import asked as asked_model
 from tempo.convert import (
+    bninception,
+    caffe,
     comparison,
     families,
     inflate,
@@ -35,6 +37,8 @@ from tempo.models import tracing
 from tempo.types import ClipSpec, ViewSpec
 
 SOURCES: dict[str, Source] = {
+    "bninception": bninception.SOURCE,
+    "caffe": caffe.SOURCE,
     "torchvision": torchvision.SOURCE,
     "mmaction2": mmaction2.SOURCE,
     "mtnet_release": mtnet_release.SOURCE,
@@ -159,14 +163,12 @@ def read(
     further = {k: v for k, v in (asked or {}).items() if k not in ("name", "backbone", "neck")}
     config = {"model": target.model() | further}
     config |= _preprocessing(settings, public, {**defaults.clip, **target.clip}, defaults.views)
+    clip_shape = _clip_shape(target, config, settings.size_px)
     made = models.create(num_classes, **config["model"])
     if layout.family and layout.family.window:  # on which no shape depends
         window = layout.family.window(made.backbone, config["clip"]["num_frames"], settings.size_px)
         config["model"]["head"] = {"window": window, **config["model"].get("head", {})}
-    shapes = tracing.module_shapes(
-        made, (config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
-    )
-    flat = trees.named(shapes)
+    flat = trees.named(tracing.module_shapes(made, clip_shape))
     mapped = _fitted(mapped, layout, flat, public, inflation)
     compared = comparison.compare(
         mapped,
@@ -175,7 +177,7 @@ def read(
         initial={**public.initial, **initial},
         partial=partial,
     )
-    variables = _variables(made, mapped, compared, flat, config, settings)
+    variables = _variables(made, mapped, compared, flat, clip_shape)
     info = {
         "config": config,
         "class_names": names,
@@ -240,12 +242,12 @@ def _over(target: Any, settings: Settings) -> Settings:
     return dataclasses.replace(settings, size_px=size_px, view={**target.view, **settings.view})
 
 
-def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network):
+def _image_target(asked: Mapping[str, Any] | None, found: recognise.Network | families.Found):
     """The video network that an image network's weights start, and what may differ.
 
     Returns (network, patterns of leaves that are left out, patterns of leaves that are new).
     """
-    if not asked:
+    if not asked or isinstance(found, families.Found):
         return found, {}, {}
     target = asked_model.described(asked, found)
     if target.family == "slowfast":
@@ -320,16 +322,27 @@ def _preprocessing(
     }
 
 
-def _variables(made, mapped, compared, flat, config, settings) -> dict[str, Any]:
+def _clip_shape(target: Any, config: dict[str, Any], size_px: int) -> tuple[int, ...]:
+    """`[T,H,W,C]` of what the network reads of a clip; one that reads flow gets its section too."""
+    frames = config["clip"]["num_frames"]
+    if not isinstance(target, families.Found) or target.stream == "video":
+        return frames, size_px, size_px, 3
+    fields = {"num_snippets": frames, "num_fields": target.channels // 2}
+    config["flow"] = {**fields, "stride_rule": "segments"}
+    return frames, size_px, size_px, target.channels
+
+
+def _variables(made, mapped, compared, flat, clip_shape) -> dict[str, Any]:
     """The arrays as a nested tree, with initial values where the comparison says so."""
     leaves = {name: mapped.leaves[name] for name in compared.taken}
     new = compared.initial_leaves
     if new:
-        clip = (1, config["clip"]["num_frames"], settings.size_px, settings.size_px, 3)
 
         @jax.jit  # of which only the initial values are computed, not the forward pass
         def init():
-            values = trees.named(made.init(jax.random.key(0), jnp.zeros(clip), train=False))
+            values = trees.named(
+                made.init(jax.random.key(0), jnp.zeros((1, *clip_shape)), train=False)
+            )
             return {name: values[name] for name in new}
 
         leaves |= {name: np.asarray(value) for name, value in init().items()}

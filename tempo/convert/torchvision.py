@@ -1,6 +1,6 @@
-"""Image classifiers of torchvision (ImageNet): ResNet-18, 34, 50, 101, 152."""
+"""Image classifiers of torchvision (ImageNet): ResNet-18, 34, 50, 101, 152, and VGG-16."""
 
-from tempo.convert import rules
+from tempo.convert import rules, vgg
 from tempo.convert.source import Defaults, Layout, Source
 
 RESNET: tuple[rules.Row, ...] = (
@@ -16,8 +16,8 @@ RESNET: tuple[rules.Row, ...] = (
 ROWS = (*rules.prefixed(RESNET, ours="backbone/"), ("fc", "head/fc", "linear"))
 
 SOURCE = Source(
-    about="torchvision ResNet (ImageNet)",
-    layouts=(Layout(rows=ROWS),),
+    about="torchvision's ResNet or VGG-16 (ImageNet)",
+    layouts=(vgg.TORCHVISION, Layout(rows=ROWS)),
     defaults={
         # One frame of an image network, or a clip of the video network it starts.
         "segments": Defaults(clip={"num_frames": 8, "sampling": "segments"}, views="center"),
