@@ -140,8 +140,8 @@ def _add_flow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flow",
         metavar="METHOD",
-        help="store optical flow beside the frames: dis (fast) or tvl1 (slow, needs the extra "
-        "[flow])",
+        help="store optical flow beside the frames: dis (fast), tvl1 (slow, needs the extra "
+        "[flow]) or tvl1_jax (the same by jax: on an accelerator, and for small frames)",
     )
     parser.add_argument("--flow-bound", type=float, metavar="PX", help="cut off (default 20)")
     parser.add_argument("--flow-quality", type=int, metavar="Q", help="of JPEGs (default 90)")

@@ -43,7 +43,7 @@ class FlowEncoder:
         if len(self._waiting) < 2:
             return
         settings = self._settings
-        fields = self._method.compute(np.stack(self._waiting), **settings.parameters)
+        fields = flow.of_frames(np.stack(self._waiting), settings)
         for field in flow.quantize(fields, settings.bound):
             self._x.append(_encode(field[..., 0], settings.jpeg_quality))
             self._y.append(_encode(field[..., 1], settings.jpeg_quality))

@@ -219,7 +219,10 @@ def test_a_video_too_small_for_the_method_is_refused(tmp_path):
         ({"kind": "encoded"}, "--kind encoded stores none; use --kind frames"),
         ({"min_frames": 1}, "--min-frames of at least 2; got 1"),
         ({"flow": {"name": "dis", "warps": 2}}, "Flow method 'dis' has no key 'warps'"),
-        ({"flow": "farneback"}, "Unknown flow method 'farneback'. Choose from: dis, tvl1."),
+        (
+            {"flow": "farneback"},
+            "Unknown flow method 'farneback'. Choose from: dis, tvl1",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_before_any_video_is_read(tree, tmp_path, settings, message):
