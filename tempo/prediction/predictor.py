@@ -2,19 +2,28 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tqdm
 
-from tempo import pretrained, recipe
+from tempo import pretrained, recipe, streams
 from tempo import task as tasks
-from tempo.data import clip_stream, device_ops, playback, sampling, view_draws
+from tempo.data import (
+    clip_stream,
+    device_ops,
+    flow_sampling,
+    flow_stream,
+    playback,
+    sampling,
+    view_draws,
+)
 from tempo.data.video import browse
 from tempo.data.video.video_file import RefusedVideoError
+from tempo.errors import InputError
 from tempo.evaluators import scoring, streaming
 from tempo.prediction import settings
-from tempo.types import ClipSpec, ViewSpec
+from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
 BATCH_SIZE = 8
 WINDOW_S = 4.0
@@ -82,6 +91,8 @@ class Predictor:
       task: turns logits into probabilities; knows groups of classes.
       clip: which frames make a clip, at the stride and in the order of the views.
       view: the views of a video; draws of random ones depend on the name of the file.
+      flow: which flow goes with a clip of them, made as that of the data the network was trained
+        on; None for a network that reads none.
       protocol: what is averaged over what, in words.
     """
 
@@ -113,6 +124,7 @@ class Predictor:
         self.info = info
         self.view: ViewSpec = settings.views(info, recipe.main_view(made), views)
         self.clip: ClipSpec = self.view.clip_of(made.clip)
+        self.flow: FlowSpec | None = self.view.flow_of(streams.flow_spec(made))
         self.class_names = settings.class_names(info, classes)
         self.task = tasks.create(
             settings.label_kind(info), info["num_classes"], info["label_groups"], **made.loss
@@ -121,6 +133,11 @@ class Predictor:
         ops = device_ops.without_augmentation(info["device_ops"])
         self._extra_frames = device_ops.extra_frames(ops)
         sampling.check(self.clip, self._extra_frames)
+        if self.flow is not None:
+            flow_sampling.check(self.clip)
+            _check_plain(stride_scale, windows)
+            self._flow_making = settings.flow_making(info)
+            self._stored_px = info.get("short_side_px", self.view.short_side_px)
         self._mirror_labels = settings.mirror_labels(info, self.class_names)
         self._stride_scale = stride_scale
         self._windows = windows
@@ -131,7 +148,7 @@ class Predictor:
     @property
     def protocol(self) -> str:
         """Clips and crops of a video, and how they are averaged."""
-        text = scoring.protocol(self.clip, self.view)
+        text = scoring.protocol(self.clip, self.view, self.flow)
         return text if self._stride_scale == 1 else f"{text}, stride x {self._stride_scale:g}"
 
     def __call__(self, path: str) -> Prediction:
@@ -150,16 +167,21 @@ class Predictor:
 
     def _predict(self, video: browse.Video) -> Prediction:
         draws = view_draws.draw(self.view, os.path.basename(video.path))
-        clips = playback.view_indices(
-            video.num_frames,
-            self.clip,
-            self.view,
-            video.timestamps_s,
-            self._extra_frames,
-            self._stride_scale,
-            draws.starts,
-        )
-        found = self._scores(video, clips, self.view, draws)
+        if self.flow is None:
+            clips = playback.view_indices(
+                video.num_frames,
+                self.clip,
+                self.view,
+                video.timestamps_s,
+                self._extra_frames,
+                self._stride_scale,
+                draws.starts,
+            )
+            found = self._scores(video, clips, self.view, draws)
+        elif video.num_frames < 2:
+            return Prediction(video.path, "one frame alone has no optical flow")
+        else:
+            found = self._scores_with_flow(video, draws)
         if found.bad.any():
             return Prediction(video.path, "the model's scores are not finite: it has diverged")
         return Prediction(
@@ -202,17 +224,41 @@ class Predictor:
         title: str = "",
     ) -> scoring.Averages:
         """Of the video or its windows: of every `view.num_clips` clips of `clips [n,T+E]`."""
-        num_videos = len(clips) // view.num_clips
-        scores = scoring.VideoScores(
-            self.task, view, self._mirror_labels, num_videos, save_views=True
-        )
         stream = clip_stream.views(video, clips, view, draws)
         if title:
             stream = tqdm.tqdm(stream, title, len(clips), leave=False, disable=None)
+        return self._averages(stream, len(clips) // view.num_clips, view)
+
+    def _scores_with_flow(self, video: browse.Video, draws: view_draws.Draws) -> scoring.Averages:
+        """Of the video, from its frames and the flow between them."""
+        view = self.view
+        clips, fields = flow_sampling.eval_indices(
+            video.num_frames,
+            self.clip,
+            self.flow,
+            view.num_clips,
+            view.clip_starts,
+            video.timestamps_s,
+            self._extra_frames,
+            draws.starts,
+        )
+        about = self._flow_making, view, draws, self._stored_px
+        return self._averages(flow_stream.views(video, clips, fields, *about), 1, view)
+
+    def _averages(
+        self,
+        stream: Iterable[tuple[int, streaming.Clips]],
+        num_videos: int,
+        view: ViewSpec,
+    ) -> scoring.Averages:
+        """Of (row of a clip, its crops), each clip once."""
+        scores = scoring.VideoScores(
+            self.task, view, self._mirror_labels, num_videos, save_views=True
+        )
 
         def pieces() -> Iterator[streaming.Piece]:
             for row, crops in stream:
-                places = row * view.num_crops + np.arange(len(crops))
+                places = row * view.num_crops + np.arange(view.num_crops)
                 tags = [places // view.num_views, places % view.num_views, 0 * places]
                 yield crops, np.stack(tags, axis=1)
 
@@ -222,6 +268,15 @@ class Predictor:
         for tags, found in streaming.run(forward, pieces(), self._batch_size):
             scores.add(tags, found)
         return scores.result()
+
+
+def _check_plain(stride_scale: float, windows: Windows | None) -> None:
+    """Raises `InputError` for what cannot be done to the videos of a network that reads flow."""
+    if stride_scale != 1 or windows is not None:
+        raise InputError(
+            "This checkpoint's network reads optical flow; a timeline (--timeline) and another "
+            "speed (--stride-scale) are for networks of frames alone: leave them out."
+        )
 
 
 def _batch_size(num_views: int, limit: int, has_windows: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tempo import protocols
-from tempo.data import specs
+from tempo.data import flow, specs
 from tempo.data.readers import classes as class_lists
 from tempo.errors import InputError, nearest
 from tempo.types import ViewSpec
@@ -78,6 +78,27 @@ def class_names(info: Mapping[str, Any], path: str = "") -> tuple[str, ...]:
             f"{count} names, one for each class in order."
         )
     return names
+
+
+def flow_making(info: Mapping[str, Any]) -> flow.FlowSettings:
+    """How the flow is made that a network was trained on, to make such flow again.
+
+    Args:
+      info: of `tempo.load_model`.
+
+    Raises:
+      InputError: nobody knows, or it cannot be made here.
+    """
+    where, stored = f"Checkpoint {info['path']!r}", info.get("flow")
+    if not stored:
+        raise InputError(
+            f"{where} reads optical flow, but does not say how that was made; prepare the videos "
+            "with --flow and evaluate them as a dataset."
+        )
+    given = {key: stored[key] for key in ("bound", "jpeg_quality", "camera") if key in stored}
+    made = flow.create(stored["method"], **given, **stored["parameters"])
+    flow.check_trained(stored, made.metadata, where)
+    return made
 
 
 def label_kind(info: Mapping[str, Any]) -> str:
