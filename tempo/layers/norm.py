@@ -144,13 +144,16 @@ def _by_batch_bwd(epsilon, residuals, cotangents):
     dy = cotangents[0].astype(jnp.float32)
     axes = tuple(range(1, x.ndim - 1))
     count = math.prod(x.shape[1:-1])
-    centred = x.astype(jnp.float32) - mean
+    x = x.astype(jnp.float32)
     d_bias = jnp.sum(dy, axes, keepdims=True)
-    d_inverse = jnp.sum(dy * centred, axes, keepdims=True)
+    d_inverse = jnp.sum(dy * (x - mean), axes, keepdims=True)
     slope = jax.lax.square(inverse) * d_inverse / count
-    dx = scale * inverse * (dy - d_bias / count - centred * slope)
+    # `x - mean` once and no more: shared, XLA makes an array of it, and since nothing in it waits
+    # for dy, in the forward pass already; such arrays of all layers are a third of a step's memory.
+    factor = scale * inverse
+    dx = factor * dy - (factor * slope) * x + factor * (slope * mean - d_bias / count)
     d_scale, d_bias = (jnp.sum(d, tuple(range(x.ndim - 1))) for d in (d_inverse * inverse, d_bias))
-    return dx.astype(x.dtype), jnp.zeros_like(about), d_scale, d_bias
+    return dx.astype(residuals[0].dtype), jnp.zeros_like(about), d_scale, d_bias
 
 
 _by_batch.defvjp(_by_batch_fwd, _by_batch_bwd)

@@ -1,11 +1,15 @@
 """Batch norm: statistics, running averages, parts of the batch."""
 
+import collections
+
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import tempo
+from tempo.layers import norm
 from tempo.layers.norm import BatchNorm
 
 
@@ -88,6 +92,27 @@ def test_gradients_equal_those_of_the_definition(x):
         for f in (module, reference)
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *gradients)
+
+
+def test_the_backward_pass_shares_no_array_that_the_forward_pass_could_make(x):
+    """XLA would make it there and hold it: as much memory again as the activations."""
+    x = x[None]
+    residuals = norm._by_batch_fwd(1e-5, x, *np.ones((3, 5), np.float32))[1]
+
+    def backward(dy, residuals):
+        return norm._by_batch_bwd(1e-5, residuals, (dy, None, None))
+
+    jaxpr = jax.make_jaxpr(backward)(x, residuals).jaxpr
+    after, uses, made = {jaxpr.invars[0]}, collections.Counter(), []
+    for eqn in jaxpr.eqns:
+        inputs = [v for v in eqn.invars if not isinstance(v, jax.extend.core.Literal)]
+        uses.update(inputs)
+        if after & set(inputs):
+            after |= set(eqn.outvars)
+        else:
+            made += [v for v in eqn.outvars if v.aval.size == x.size]
+    assert made  # x less its mean
+    assert all(uses[v] == 1 for v in made)
 
 
 def test_large_mean_does_not_cancel_the_variance(x):
