@@ -234,10 +234,11 @@ def _describe(name: str, clip: str | None, num_classes: int) -> int:
 
 def _explain(config: ml_collections.ConfigDict | None, seconds: float, fps: float) -> int:
     _need(config)
-    from tempo import explain, recipe
+    from tempo import explain, recipe, streams
 
     made = recipe.from_config(_last_stage(config))
-    print(explain.explain(made, explain.imagine(made, seconds, fps)), end="")
+    video = explain.imagine(made, seconds, fps)
+    print(explain.explain(made, video, streams.flow_spec(made)), end="")
     return 0
 
 

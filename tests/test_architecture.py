@@ -48,7 +48,7 @@ ALLOWED = {
     "explain": {"errors", "types", "data", "evaluators", "recipe"},
     "experiment": {
         "version", "errors", "types", "files", "layers", "models", "cycles", "multigrid", "data",
-        "checkpoint", "recipe", "sharding", "stages", "streams", "task",
+        "checkpoint", "optim", "recipe", "sharding", "stages", "streams", "task",
     },
     "explain_schedule": {
         "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
@@ -91,7 +91,7 @@ ALLOWED = {
     "predict": {"errors", "command_line", "analysis", "prediction"},
     "main": {
         "errors", "command_line", "models", "train", "evaluate", "explain", "explain_schedule",
-        "recipe", "splits", "staged", "stages",
+        "recipe", "splits", "staged", "stages", "streams",
     },
     "prepare": {"errors", "types", "data"},
     "ensemble": {"version", "errors", "command_line", "files", "analysis"},
