@@ -12,6 +12,7 @@ import jax
 import ml_collections
 
 from tempo import checkpoint, cycles, files, models, multigrid, recipe, sharding, stages, streams
+from tempo import optim as optimizers
 from tempo import task as tasks
 from tempo.data import device_ops, flow_sampling, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
@@ -149,7 +150,8 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
         except InputError as e:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
-    tracing.variable_shapes(2, r.model, streams.clip_shape(r))
+    shapes = tracing.variable_shapes(2, r.model, streams.clip_shape(r))
+    optimizers.check_base(r.optim, shapes["params"])
     _check_smallest(r)
     _check_mirroring(r, ops, r.data.name)
     return ops

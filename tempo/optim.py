@@ -13,6 +13,9 @@ import optax
 from tempo import trees
 from tempo.errors import InputError, check_keys, lookup
 
+BASE = "^backbone/"
+"""Leaves of the network that features come from."""
+
 Schedule = Callable[[Any], Any]
 """Number of finished steps -> learning rate of the next one."""
 
@@ -31,7 +34,7 @@ def create(
     lr_multipliers: Sequence[tuple[str, float]] = (),
     frozen_pattern: str = "",
     freeze_base_steps: int = 0,
-    base_pattern: str = "^backbone/",
+    base_pattern: str = BASE,
 ) -> optax.GradientTransformation:
     """The gradient transformation.
 
@@ -191,6 +194,22 @@ def check(settings: Mapping[str, Any]) -> None:
             raise InputError(
                 f"config.optim: {pattern!r} is not a regular expression ({e})."
             ) from None
+
+
+def check_base(settings: Mapping[str, Any], params: Any) -> None:
+    """Raises `InputError` if the steps that hold the base would hold nothing, or everything.
+
+    Args:
+      settings: arguments of `create`.
+      params: of the model, arrays or shapes.
+    """
+    pattern = settings.get("base_pattern", BASE)
+    held = [bool(re.search(pattern, name)) for name in trees.leaf_names(params)]
+    if settings.get("freeze_base_steps", 0) and (all(held) or not any(held)):
+        raise InputError(
+            f"config.optim.base_pattern={pattern!r} matches {'every' if any(held) else 'no'} leaf "
+            "of the model; name those that freeze_base_steps is to hold, such as '^backbone/'."
+        )
 
 
 def check_schedule(settings: Mapping[str, Any]) -> None:

@@ -75,10 +75,12 @@ def run(config: Mapping[str, Any], workdir: str, names: Sequence[str]) -> list[d
         if ended.is_told_to_stop and number < len(configs):
             say("stopped between two splits; the same command goes on")
             return []
-    means = mean({name: done[name] for name in configs})
+    rows = {name: done[name] for name in configs}
+    means = mean(rows)
     _write(workdir, done, means)
-    say(f"{table({name: done[name] for name in configs}, means)}\nresults are in "
-        f"{os.path.join(workdir, RECORD)}")  # fmt: skip
+    if len({own[0]["manifest_sha256"] for own in rows.values()}) < len(rows):
+        say("warning   not every split has videos of its own: some read the same dataset")
+    say(f"{table(rows, means)}\nresults are in {os.path.join(workdir, RECORD)}")
     return means
 
 
@@ -148,6 +150,7 @@ def table(
     """
     keys = [key for key in METRICS if any(key in row for row in means)]
     lines = [f"{'evaluator':16} {'split':>5} " + " ".join(f"{METRICS[k]:>6}" for k in keys)]
+    lines[0] += "  videos"
 
     def line(name: str, split: str, row: Mapping[str, Any]) -> str:
         cells = " ".join(f"{row[k]:6.3f}" if k in row else " " * 6 for k in keys)

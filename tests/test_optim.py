@@ -177,6 +177,10 @@ def test_bad_patterns_are_found_before_the_run():
         optim.check({"frozen_pattern": "("})
     with pytest.raises(InputError, match="freeze_base_steps must be a whole number.*got 0.5"):
         optim.check({"freeze_base_steps": 0.5})
+    for part, word in (("head", "no"), ("backbone", "every")):
+        with pytest.raises(InputError, match=f"base_pattern='.backbone/' matches {word} leaf"):
+            optim.check_base({"freeze_base_steps": 1}, {part: {"kernel": 0}})
+        optim.check_base({}, {part: {"kernel": 0}})
     with pytest.raises(InputError, match="lr_multipliers must be"):
         optim.check({"lr_multipliers": ("head", 2.0)})
     with pytest.raises(InputError, match="Unknown optimizer 'sdg'. Did you mean 'sgd'"):
