@@ -19,6 +19,7 @@ _MTNET_R50 = "arXiv 2011.03949, table 2"
 _PTV = "PyTorchVideo's model zoo"
 _PYSLOWFAST = "PySlowFast's model zoo"
 _MMACTION2 = "mmaction2 1.2's model zoo"
+_TORCHVISION = "torchvision's model zoo, one picture"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,9 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published("arXiv 1807.11195", 16, 224, 11.1, 8.0),
         Published(_MTNET_R50, 16, 224, 22.5 / 2, 8.0),
     ),
+    # Parameters are told of 1000 classes there.
+    "tsn_r152": (Published(_TORCHVISION, 1, 224, 11.51),),
+    "tsn_vgg16": (Published(_TORCHVISION, 1, 224, 15.47),),
     "tanet_r50": (Published(_MMACTION2, 8, 256, 43.07, 25.59),),
 }
 """By preset; of most clips the source tells the frames and that evaluation is at 256 px."""
