@@ -105,7 +105,9 @@ def window_indices(
         length = int(steps[-1]) + 1
     else:
         length = min(max(1, round(window_s * rate)), len(shown))
-        steps = sampling.eval_segments(length, clip.num_frames, 1)[0]
+        # Of the window as of a whole video: its frames are those of `shown` already.
+        plain = dataclasses.replace(clip, fps=0.0, order="normal")
+        steps = sampling.eval_indices(length, plain)[0]
     hop = max(1, round(hop_s * rate) if hop_s else length // 2)
     last = max(len(shown) - length, 0)
     starts = np.array([*range(0, last, hop), last])

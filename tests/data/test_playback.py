@@ -169,3 +169,11 @@ def test_windows_leave_room_for_frames_beyond_a_clip():
     found = windows(extra=1)
     np.testing.assert_array_equal(found[0], [0, 4, 8, 12, 16])
     np.testing.assert_array_equal(found[-1], [83, 87, 91, 95, 99])
+
+
+def test_windows_of_segments_show_neighbouring_frames():
+    clip = ClipSpec(num_frames=2, sampling="segments", frames_per_segment=3)
+    times = np.arange(30) / 10
+    got = playback.window_indices(30, clip, times, 10.0, window_s=1.2)
+    first = sampling.eval_indices(12, clip)[0]
+    np.testing.assert_array_equal(got, np.array([0, 6, 12, 18])[:, None] + first)
