@@ -236,7 +236,7 @@ def test_bad_settings_are_one_line(method, parameters, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "tvl1_jax"])
 @pytest.mark.parametrize("shape", [(1, 40), (15, 40), (12, 400), (400, 12), (8, 8)])
 def test_frames_too_small_are_an_error(method, shape):
     """OpenCV ends the process on some of these."""

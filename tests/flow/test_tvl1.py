@@ -1,0 +1,130 @@
+"""TV-L1 in jax: nothing moves, a known shift, OpenCV's numbers, and the parts by hand."""
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from tempo.data import flow
+from tempo.flow import median, sampling, tvl1
+from tests.moving import SHIFT, needs_tvl1, shifted_frames
+
+SIZE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Still; a shift of 3 and 2 px; four that OpenCV solves alike if `lambda_` changes a little.
+
+    Of most pairs this small it does not: one iteration more or less is thousandths of a pixel, and
+    what leaves the frame moves by pixels.
+    """
+    still = shifted_frames(1, *SIZE)[0]
+    steady = [
+        shifted_frames(2, *SIZE, shift=shift, seed=seed)
+        for shift, seed in (((1, -1), 4), ((2, 1), 4), ((2, 1), 7), ((2, 1), 11))
+    ]
+    return np.stack([[still, still], shifted_frames(2, *SIZE), *steady], axis=1)
+
+
+@pytest.fixture(scope="module")
+def fields(pairs):
+    settings = tvl1.Settings(coordinates_per_px=0 if _major() > 4 else 32)
+    return tvl1.of_pairs(*pairs, settings)
+
+
+def _major():
+    return int(cv2.__version__.split(".")[0])
+
+
+def opencv(pairs, settings):
+    computer = cv2.optflow.DualTVL1OpticalFlow_create(
+        settings.tau,
+        settings.lambda_,
+        settings.theta,
+        settings.num_scales,
+        settings.num_warps,
+        settings.epsilon,
+        settings.num_inner,
+        settings.num_outer,
+        settings.scale_step,
+        0.0,
+        2 * settings.median_radius_px + 1,
+        False,
+    )
+    return np.stack([computer.calc(*pair, None) for pair in zip(*pairs, strict=True)])
+
+
+def test_what_does_not_move_has_no_flow(fields):
+    np.testing.assert_array_equal(fields[0], 0)
+
+
+def test_a_known_shift_is_found(fields):
+    assert fields.shape == (6, *SIZE, 2) and fields.dtype == np.float32
+    error = np.abs(fields[1, 14:-14, 14:-14] - SHIFT)
+    assert error.max() < 0.05 and error.mean() < 0.01
+
+
+@needs_tvl1
+def test_the_numbers_are_those_of_opencv(pairs, fields):
+    ours, theirs = fields[2:], opencv(pairs[:, 2:], tvl1.Settings())
+    mean_px, share = (1e-3, 0.999) if _major() > 4 else (1e-2, 0.995)
+    assert np.abs(ours - theirs).mean() < mean_px
+    gap = np.abs(flow.quantize(ours).astype(int) - flow.quantize(theirs))
+    assert (gap <= 1).mean() >= share
+
+
+@needs_tvl1
+def test_a_schedule_without_an_early_end(pairs):
+    settings = tvl1.Settings(
+        num_scales=1, num_warps=2, epsilon=0, num_outer=2, num_inner=4, median_radius_px=1
+    )
+    ours, theirs = tvl1.of_pairs(*pairs, settings), opencv(pairs, settings)
+    if _major() > 4:
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    # The pairs of a call do not see each other, and more than fit into one go in several.
+    many = np.repeat(pairs, 3, axis=1)
+    assert tvl1.pairs_per_call(*SIZE) < many.shape[1]
+    again = tvl1.of_pairs(*many, settings)
+    np.testing.assert_array_equal(again, np.repeat(ours, 3, axis=0))
+
+
+def test_sizes_of_the_scales():
+    assert tvl1.scale_sizes(240, 320, tvl1.Settings()) == [
+        (240, 320), (192, 256), (154, 205), (123, 164), (98, 131),
+    ]  # fmt: skip
+    assert tvl1.scale_sizes(20, 40, tvl1.Settings()) == [(20, 40), (16, 32)]
+
+
+@pytest.mark.parametrize("radius_px", [1, 2])
+def test_medians_are_those_of_opencv(radius_px):
+    x = np.random.default_rng(0).standard_normal((2, 9, 12)).astype(np.float32)
+    found = jax.jit(median.filtered, static_argnums=1)(x, radius_px)
+    expected = [cv2.medianBlur(one, 2 * radius_px + 1) for one in x]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_resizing_is_that_of_opencv():
+    x = np.random.default_rng(0).random((1, 23, 34), np.float32)
+    found = sampling.resize(x, (18, 27), (1.25, 1.25))[0]
+    np.testing.assert_allclose(found, cv2.resize(x[0], None, fx=0.8, fy=0.8), atol=1e-5)
+    found = sampling.resize(x, (29, 42), (23 / 29, 34 / 42))[0]
+    np.testing.assert_allclose(found, cv2.resize(x[0], (42, 29)), atol=1e-5)
+
+
+def test_a_frame_read_along_a_field():
+    """Whole pixels and their slopes are there as they are; outside is 0; places can be rounded."""
+    x = np.random.default_rng(0).random((1, 6, 7), np.float32)
+    look_up = sampling.table(x)
+    read = jax.jit(sampling.bicubic, static_argnums=3)
+    whole = np.full(x.shape, 2.0, np.float32)
+    value, right, down = read(look_up, whole, -whole, 0)
+    np.testing.assert_allclose(value[0, 2:, :5], x[0, :4, 2:], atol=1e-6)
+    assert not np.abs(value[0, :2]).any() and not np.abs(right[0, :, 5:]).any()
+    np.testing.assert_allclose(right[0, 2:, :4], np.gradient(x[0], axis=1)[:4, 2:6], atol=1e-6)
+    np.testing.assert_allclose(down[0, 3:, :5], np.gradient(x[0], axis=0)[1:4, 2:], atol=1e-6)
+    far = np.full(x.shape, 1e6, np.float32)
+    assert not np.abs(np.stack(read(look_up, far, -far, 0))).any()
+    little = whole + np.float32(0.3 / 32)
+    np.testing.assert_array_equal(read(look_up, little, -whole, 32)[0], value)
+    assert np.abs(read(look_up, little, -whole, 0)[0] - value).max() > 1e-4
