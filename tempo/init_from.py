@@ -24,11 +24,15 @@ from tempo.types import Array
 Sources = str | Mapping[str, str]
 """Of weights: a folder, or folders by pathway."""
 
-_IMAGENET = (
-    "`python -m tempo.convert --source torchvision --input resnet50.pth --out "
-    "weights/r50_imagenet` makes one of ImageNet weights (resnet101.pth, r101_imagenet for a "
-    "ResNet-101)"
-)
+# Source of `tempo.convert` and file of ImageNet weights, by the folder that recipes name.
+_IMAGENET = {
+    "bninception_imagenet": ("bninception", "bn_inception.pth"),
+    "r50_imagenet": ("torchvision", "resnet50.pth"),
+    "r101_imagenet": ("torchvision", "resnet101.pth"),
+    "resnet50_imagenet": ("torchvision", "resnet50.pth"),
+    "resnet152_imagenet": ("torchvision", "resnet152.pth"),
+    "vgg16_imagenet": ("torchvision", "vgg16.pth"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +258,12 @@ def open_weights(folder: str, pathway: str = "") -> Weights:
             f"{where} to WORKDIR/{folder}."
         )
     if not os.path.isdir(folder):
+        out = folder if os.path.basename(folder) in _IMAGENET else "weights/r50_imagenet"
+        source, file = _IMAGENET[os.path.basename(out)]
         raise InputError(
-            f"{where}: no folder {folder!r}. {_IMAGENET}, and any run's "
-            "workdir will do; init=scratch behind the colon of a TPN recipe starts without weights."
+            f"{where}: no folder {folder!r}. `python -m tempo.convert --source {source} --input "
+            f"{file} --out {out}` makes one of ImageNet weights, and any run's workdir will do; "
+            "init=scratch behind the colon of a recipe starts without weights."
         )
     path = checkpoint.find(folder)
     return Weights(path, pretrained.load_info(path), checkpoint.variable_shapes(path), pathway)

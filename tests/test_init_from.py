@@ -188,6 +188,10 @@ def test_weights_that_do_not_fit_are_refused_before_the_data_are_opened(records,
             "--input resnet50.pth --out weights/r50_imagenet` makes one .* init=scratch",
         ),
         (
+            {**nowhere, "init_from": "weights/bninception_imagenet"},
+            "--source bninception --input bn_inception.pth --out weights/bninception_imagenet` ",
+        ),
+        (
             {**nowhere, "init_from": "stages/a_base"},
             "names another stage, .* Start the config with stages, or .* WORKDIR/stages/a_base",
         ),
