@@ -152,6 +152,7 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
     # Built and traced here too, so that what does not fit is found before the data are made.
     shapes = tracing.variable_shapes(2, r.model, streams.clip_shape(r))
     optimizers.check_base(r.optim, shapes["params"])
+    streams.check_views(r)
     _check_smallest(r)
     _check_mirroring(r, ops, r.data.name)
     return ops

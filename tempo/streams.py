@@ -1,8 +1,14 @@
 """What the network of a recipe is given of a clip: its streams and their shapes."""
 
+import dataclasses
+from typing import Any
+
+import jax
+
 from tempo import models
 from tempo.data import device_ops
 from tempo.errors import InputError
+from tempo.models import tracing
 from tempo.recipe import Recipe
 from tempo.types import ClipShapes, FlowSpec, Streams
 
@@ -41,3 +47,33 @@ def clip_shape(r: Recipe) -> ClipShapes:
     if flow is not None:
         shapes["flow"] = (flow.num_snippets, side, side, 2 * flow.num_fields)
     return shapes if len(streams) > 1 else shapes[streams[0]]
+
+
+def check_views(r: Recipe) -> None:
+    """Looks whether the network takes the clips of all views, which may have another length.
+
+    Raises:
+      InputError: it does not, or has other variables for them; the message names the evaluator.
+    """
+    own = clip_shape(r)
+    for name, evaluator in r.eval.items():
+        view = evaluator.view
+        clip, flow = view.clip_of(r.clip), view.flow_of(flow_spec(r))
+        shown = clip_shape(dataclasses.replace(r, clip=clip, flow=flow))
+        if shown == own:
+            continue
+        what = f"config.eval.{name} shows the network clips of {shown}, and it trains on {own}"
+        try:
+            trained, tested = (_sizes(r, shape) for shape in (own, shown))
+        except InputError as e:
+            raise InputError(f"{what}: {e}") from None
+        if trained != tested:
+            raise InputError(
+                f"{what}, for which it has other variables; set its num_frames and "
+                "num_snippets to 0, or use other views."
+            )
+
+
+def _sizes(r: Recipe, shape: ClipShapes) -> Any:
+    """Of all variables that the network has for clips of a shape."""
+    return jax.tree.map(lambda leaf: leaf.shape, tracing.variable_shapes(2, r.model, shape))

@@ -124,3 +124,12 @@ def test_weights_with_another_sketch_are_refused(trained, tmp_path, change, mess
     checkpoint.save_variables(path, variables, info_of(shape))
     with pytest.raises(tempo.InputError, match=message):
         pretrained.load_variables(path, tracing.module_shapes(model, shape))
+
+
+def test_views_of_another_length_are_for_networks_that_take_them():
+    clip = {"num_frames": 3, "sampling": "segments"}
+    tsn = {"tsn": {"views": "tsn_25x10", "num_snippets": 1}}
+    streams.check_views(recipe_of({"backbone": SMALL}, clip=clip, eval=tsn))
+    made = recipe_of({"backbone": BOTH, "neck": {**NECK, "level1": "concat"}}, eval=tsn)
+    with pytest.raises(tempo.InputError, match="^config.eval.tsn shows .* 'flow': \\(1, 32"):
+        streams.check_views(made)
