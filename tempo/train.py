@@ -231,9 +231,17 @@ def _load(
     say(weights.report(plan))
     for own in weights.weights:
         if exp.flow is not None:
-            flow.check_trained(own.info.get("flow"), exp.records.flow, f"Weights {own.path!r}")
+            _warn_of_flow(own, exp)
         pretrained.warn_of_normalization(own.path, own.info, exp.recipe.input.device_ops)
     return weights.load(plan, variables)
+
+
+def _warn_of_flow(weights: init_from.Weights, exp: Experiment) -> None:
+    """Says in one line if weights know other flow than they will be trained on."""
+    try:
+        flow.check_trained(weights.info.get("flow"), exp.records.flow, repr(weights.path))
+    except InputError as e:
+        say(f"warning   {e}")
 
 
 def _keep_untrained(exp: Experiment, state: TrainState, checkpoints: Checkpoints) -> Ended:
