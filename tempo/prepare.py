@@ -49,7 +49,7 @@ def _summary(report, is_check: bool) -> str:
 def _flow_row(settings: dict[str, Any]) -> dict[str, Any]:
     """Takes the flow flags out of `settings`; as one argument of `records.build`, if given."""
     method = settings.pop("flow", None)
-    names = {"flow_bound": "bound", "flow_quality": "jpeg_quality"}
+    names = {"flow_bound": "bound", "flow_quality": "jpeg_quality", "flow_camera": "camera"}
     options = {name: settings.pop(flag) for flag, name in names.items() if flag in settings}
     options |= dict(settings.pop("flow_set", ()))
     if method is None and options:
@@ -142,6 +142,13 @@ def _add_flow(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD",
         help="store optical flow beside the frames: dis (fast), tvl1 (slow, needs the extra "
         "[flow]) or tvl1_jax (the same by jax: on an accelerator, and for small frames)",
+    )
+    parser.add_argument(
+        "--flow-warped",
+        dest="flow_camera",
+        action="store_const",
+        const="removed",
+        help="take the movement of the camera out first (TSN's warped flow)",
     )
     parser.add_argument("--flow-bound", type=float, metavar="PX", help="cut off (default 20)")
     parser.add_argument("--flow-quality", type=int, metavar="Q", help="of JPEGs (default 90)")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tempo.data import camera as cameras
 from tempo.data.flow_methods import METHODS
 from tempo.data.flow_methods import FlowMethod as FlowMethod
 from tempo.data.flow_methods import SmallFrameError as SmallFrameError
@@ -34,6 +35,8 @@ class FlowSettings:
       parameters: of the method, all of them.
       library: name of what computes.
       library_version: its version.
+      camera: `kept`, or `removed`: the second frame of a pair is warped so that the camera stands
+        still (TSN's warped flow).
     """
 
     method: str
@@ -42,11 +45,12 @@ class FlowSettings:
     parameters: Mapping[str, Any]
     library: str
     library_version: str
+    camera: str = "kept"
 
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal of flow that is mixed: everything but the minor version."""
-        return {
+        made = {
             "method": self.method,
             "parameters": dict(self.parameters),
             "bound": self.bound,
@@ -54,6 +58,8 @@ class FlowSettings:
             "library": self.library,
             "library_major": int(self.library_version.split(".")[0]),
         }
+        # Only where it says something: flow was made before there was a choice.
+        return made if self.camera == "kept" else made | {"camera": self.camera}
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -62,7 +68,12 @@ class FlowSettings:
 
 
 def create(
-    method: str, *, bound: float = BOUND, jpeg_quality: int = jpeg.QUALITY, **parameters: Any
+    method: str,
+    *,
+    bound: float = BOUND,
+    jpeg_quality: int = jpeg.QUALITY,
+    camera: str = "kept",
+    **parameters: Any,
 ) -> FlowSettings:
     """Settings with all parameters of the method filled in.
 
@@ -70,12 +81,14 @@ def create(
       method: row of `METHODS`.
       bound: pixels at which flow is cut off; 255 steps span -bound to bound.
       jpeg_quality: 1 to 100. Above 75 the 8 bits lose more than the JPEG.
+      camera: `kept`, or `removed` for warped flow.
       **parameters: of the method, in place of its defaults.
 
     Raises:
       InputError: an unknown method or parameter, a value out of range, a library that is absent.
     """
     row = lookup(METHODS, method, "flow method")
+    lookup(dict.fromkeys(cameras.CAMERAS), camera, "camera of optical flow")
     check_keys(f"Flow method {method!r}", parameters, row.compute)
     if not 0 < bound < float("inf") or not 1 <= jpeg_quality <= 100:
         raise InputError(
@@ -95,7 +108,7 @@ def create(
         values[name] = kind(value)
     library, version = row.library()
     row.check(values)
-    return FlowSettings(method, float(bound), int(jpeg_quality), values, library, version)
+    return FlowSettings(method, float(bound), int(jpeg_quality), values, library, version, camera)
 
 
 def check_same(made: Mapping[str, Any] | None, settings: FlowSettings, where: str) -> None:
@@ -106,8 +119,11 @@ def check_same(made: Mapping[str, Any] | None, settings: FlowSettings, where: st
       settings: what would be added to it.
       where: the dataset, for the message.
     """
-    for key, value in settings.identity.items():
-        if made is not None and made.get(key) != value:
+    if made is None:
+        return
+    made = {"camera": "kept"} | made
+    for key, value in (settings.identity | {"camera": settings.camera}).items():
+        if made.get(key) != value:
             raise InputError(
                 f"{where} holds flow made with {key}={made.get(key)!r}, now it is {value!r}; flows "
                 "do not mix: use the same, or another --out."
@@ -128,6 +144,7 @@ def check_trained(
     """
     if stored is None or here is None:
         return
+    stored, here = ({"camera": "kept"} | made for made in (stored, here))
     keys = sorted({*stored, *here} - {"jpeg_quality", "library_version"})
     for key in sorted(keys, key=lambda k: k != "method"):  # the others follow from it
         old, new = stored.get(key), here.get(key)
@@ -139,20 +156,19 @@ def check_trained(
             )
 
 
-def compute(grey: np.ndarray, method: str, **parameters: Any) -> np.ndarray:
+def compute(grey: np.ndarray, method: str, **settings: Any) -> np.ndarray:
     """Flow of neighbouring frames in pixels, float32 [N-1,H,W,2].
 
     Args:
       grey: uint8 [N,H,W], N at least 1.
       method: row of `METHODS`.
-      **parameters: of the method, in place of its defaults.
+      **settings: as `create` takes them: parameters of the method, or `camera`.
 
     Raises:
       InputError: an unknown method or parameter, or a library that is absent.
       SmallFrameError: a method that cannot take frames of this size.
     """
-    settings = create(method, **parameters)
-    return of_frames(grey, settings)
+    return of_frames(grey, create(method, **settings))
 
 
 def of_frames(grey: np.ndarray, settings: FlowSettings) -> np.ndarray:
@@ -165,7 +181,10 @@ def of_frames(grey: np.ndarray, settings: FlowSettings) -> np.ndarray:
     Raises:
       SmallFrameError: a method that cannot take frames of this size.
     """
-    return METHODS[settings.method].compute(grey[:-1], grey[1:], **settings.parameters)
+    first, second = grey[:-1], grey[1:]
+    if settings.camera == "removed":
+        second = cameras.removed(first, second)
+    return METHODS[settings.method].compute(first, second, **settings.parameters)
 
 
 def quantize(flow: np.ndarray, bound: float = BOUND) -> np.ndarray:

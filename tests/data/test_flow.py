@@ -319,5 +319,7 @@ def test_flow_that_a_network_was_not_trained_on_is_named():
     farneback = {**trained, "method": "farneback", "parameters": {}, "library": "mine"}
     with pytest.raises(InputError, match="method='farneback', but here .* method='dis'"):
         flow.check_trained(farneback, trained, "Checkpoint 'runs/a'")
-    with pytest.raises(InputError, match="camera='removed', but here it is made with camera=None"):
+    with pytest.raises(
+        InputError, match="camera='removed', but here it is made with camera='kept'"
+    ):
         flow.check_trained({**trained, "camera": "removed"}, trained, "Checkpoint 'runs/a'")
