@@ -6,6 +6,7 @@ compile lies in `compiled` there, so those of one program compile it once.
 
 import contextlib
 import fcntl
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -19,6 +20,14 @@ from typing import Any
 from experiments import recorded
 from tempo.analysis import scores
 from tempo.errors import InputError
+
+# Networks this small compile longer than they train. jax 0.11 has no such flag for the emitters.
+_EMITTERS = "--xla_cpu_use_fusion_emitters=false "
+COMPILED_FAST = {
+    "XLA_FLAGS": _EMITTERS * (importlib.metadata.version("jaxlib") < "0.11")
+    + "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+}
+"""Environment of small trainings, where XLA_FLAGS is not set: CPU programs less optimised."""
 
 
 def start(

@@ -17,7 +17,6 @@ Exit status: 0 done, 1 a training failed, 2 bad input, 130 or 143 stopped.
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -33,14 +32,6 @@ from experiments.study import Study
 from tempo import files
 from tempo.analysis import scores
 from tempo.errors import RunError
-
-# Networks this small compile longer than they train. jax 0.11 has no such flag for the emitters.
-_EMITTERS = "--xla_cpu_use_fusion_emitters=false "
-COMPILED_FAST = {
-    "XLA_FLAGS": _EMITTERS * (importlib.metadata.version("jaxlib") < "0.11")
-    + "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
-}
-"""Environment of the trainings, where XLA_FLAGS is not set: CPU programs less optimised."""
 
 _COUNT = """
 import json, sys
@@ -108,7 +99,7 @@ STUDY = Study(
     is_begun=lambda out, one: one.workdir.exists(),
     ended=_ended,
     about=lambda todo: _counted(todo),
-    environment=COMPILED_FAST,
+    environment=commands.COMPILED_FAST,
 )
 
 

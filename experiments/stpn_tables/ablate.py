@@ -57,6 +57,7 @@ STUDY = Study(
     plan=lambda args, flags: runs.plan(args.out, args.tables, recorded.seeds(args.seeds), flags),
     is_begun=lambda out, one: one.workdir.exists(),
     ended=_ended,
+    environment=commands.COMPILED_FAST,
     draw=figure.draw,
 )
 

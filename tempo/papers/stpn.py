@@ -14,8 +14,10 @@ says it follows. What neither says is an option, or stands here:
 | lengths               | TSN: 3,500 steps RGB, 18,000     | those; 6,000 together, a tenth after  |
 |                       | flow, a tenth at 1,500; 10,000   | 3,300 and 5,300 (our choice)          |
 |                       | and 16,000                       |                                       |
-| rate                  | TSN: 1e-3 RGB, 5e-3 flow         | that; together 1e-3, and ten times    |
-|                       |                                  | that of new layers (our choice)       |
+| rate                  | TSN: 1e-3 RGB, 5e-3 flow         | that; together 1e-3, ten times that   |
+|                       |                                  | of the attention, but not of the      |
+|                       |                                  | classifier, which it makes diverge    |
+|                       |                                  | (our choice)                          |
 | dropout               | TSN: .8 RGB, .7 flow             | that; .5 before the last classifier   |
 | interval of snippets  | 1 to 10 in training, drawn anew  | centre to centre; 5 in tests          |
 |                       |                                  | (`interval`, `stride_rule`)           |

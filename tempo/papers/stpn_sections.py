@@ -25,9 +25,10 @@ _LATER_NORMS = r"/(?!stem_norm)[^/]*$"
 _LATER_AFFINE = r"/(?!stem_norm)[^/]*norm[^/]*/(scale|bias)$"
 # Learning-rate multipliers of TSN's files; the first match counts.
 _NORMS = (r"norm[^/]*/(scale|bias)$", 1.0)
-_FLOW_STEM = ((r"^backbone/\w*conv1?(_1)?/bias$", 10.0), (r"^backbone/\w*conv1?(_1)?/kernel$", 5.0))
+_FLOW_STEM = (("^backbone/stem_conv/bias$", 10.0), ("^backbone/stem_conv/kernel$", 5.0))
 _BIASES = ("bias$", 2.0)
-_NEW = ((r"^(neck|head)/.*bias$", 20.0), (r"^(neck|head)/", 10.0))
+# Classifiers learn at the rate of the rest, as TSN's do: what they read has a norm of up to 64.
+_NEW = (("^neck/.*bias$", 20.0), ("^neck/", 10.0))
 
 SIZES: dict[str, dict[str, Any]] = {
     "full": {
@@ -68,12 +69,14 @@ def base(values: Mapping[str, str]) -> dict[str, Any]:
 
 def stream_model(values: Mapping[str, str], stream: str) -> dict[str, Any]:
     """The section `model` of a network of one stream on its own."""
-    has_layers = values["base"] == "vgg16" and values["size"] == "full"
-    head = {"name": "vgg"} if has_layers else {"init_std": 1e-3}
     dropout = SIZES[values["size"]]["dropout"][stream]
     return {
         "backbone": base(values),
-        "head": {**head, "dropout_prob": dropout},
+        "head": {
+            "name": "vgg" if _has_layers(values) else "pool",
+            "init_std": 1e-3,
+            "dropout_prob": dropout,
+        },
         "stream": "flow" if stream == "temporal" else "video",
         **_partial_norms(values, values["init"] == "imagenet"),
     }
@@ -98,6 +101,7 @@ def fused_model(values: Mapping[str, str]) -> dict[str, Any]:
             "name": "late_fusion",
             "late_weight": (1.0, float(values["late"])),
             "late_space": values["late_space"],
+            "stream_head": "vgg" if _has_layers(values) else "pool",
         }
         return {"backbone": pair, **whole, "head": {**whole["head"], **late}}
     is_guided = kind in ("D", "attention")
@@ -120,8 +124,12 @@ def dimension(values: Mapping[str, str], name: str) -> int:
 
 
 def _partial_norms(values: Mapping[str, str], is_partial: bool) -> dict[str, Any]:
-    has_norms = values["base"] != "vgg16" or values["size"] == "small"
-    return {"norm_frozen": _LATER_NORMS} if is_partial and has_norms else {}
+    return {"norm_frozen": _LATER_NORMS} if is_partial and not _has_layers(values) else {}
+
+
+def _has_layers(values: Mapping[str, str]) -> bool:
+    """Whether the network is VGG-16, with two linear layers and without norms."""
+    return values["base"] == "vgg16" and values["size"] == "full"
 
 
 def flow(values: Mapping[str, str], num_snippets: int) -> dict[str, Any]:
@@ -265,7 +273,7 @@ def data(values: Mapping[str, str]) -> dict[str, Any]:
             "config": "symmetric",
             "level": "easy",
             "num_train": 300,
-            "num_test": 100,
+            "num_test": 60,
             "height_px": side,
             "width_px": side + side // 3 // 2 * 2,
             "flow": "tvl1_jax",
