@@ -177,6 +177,8 @@ def notes(model: nn.Module, info: Mapping[str, Any]) -> list[str]:
 def _of_trunk(part: Part) -> list[str]:
     """`notes` of one residual network."""
     net, out = part.net, []
+    if net.block == "bottleneck" and net.stride_on == "conv1":
+        out.append("in mmaction2's config: backbone.style='caffe'")
     if net.shift_shortcut and part.temporal == "tsm":
         out.append(
             "the model's projection shortcuts read the shifted input, which mmaction2's do not: "

@@ -62,6 +62,7 @@ def test_necks_that_mmaction2_lacks_are_refused():
         (FLAT | NONLOCAL, "pool their input"),
         (FLAT | {"pool2_stride_t": 2}, "type='C2D'"),
         (PATHS | {"slow_index": "linspace"}, "slow pathway sees other frames"),
+        (FLAT | {"stride_on": "conv1"}, "style='caffe'"),
     ],
     ids=str,
 )
