@@ -65,6 +65,19 @@ def test_flow_is_that_of_the_stored_size(tree, tmp_path):
     )
 
 
+def test_a_camera_that_moves_can_be_taken_out(tree, tmp_path, capsys):
+    command = ["--videos", str(tree), "--out", str(tmp_path / "out"), "--limit", "1"]
+    assert prepare.main([*command, "--flow", "dis", "--flow-warped"]) == 0
+    dataset = pipeline.open_records(tmp_path / "out")
+    assert dataset.flow["camera"] == "removed"
+    # Here everything that moves is the camera: 3 pixels to a side and 2 up.
+    record = dataset.split("train")[0]
+    stored = flow.dequantize(record.decode_flow(np.arange(record.num_flows)))
+    assert np.abs(stored).mean() < 0.15
+    assert prepare.main([*command, "--flow", "dis"]) == 2
+    assert "camera='removed', now it is 'kept'" in capsys.readouterr().err
+
+
 def test_any_fields_in_any_order(dis_dir):
     record = first(dis_dir)
     everything = record.decode_flow(np.arange(11))

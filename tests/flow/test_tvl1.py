@@ -1,5 +1,7 @@
 """TV-L1 in jax: nothing moves, a known shift, OpenCV's numbers, and the parts by hand."""
 
+import dataclasses
+
 import cv2
 import jax
 import numpy as np
@@ -10,6 +12,14 @@ from tempo.flow import median, sampling, tvl1
 from tests.moving import SHIFT, needs_tvl1, shifted_frames
 
 SIZE = (48, 64)
+SHORT = {
+    "num_scales": 1,
+    "num_warps": 2,
+    "epsilon": 0.0,
+    "num_outer": 2,
+    "num_inner": 4,
+    "median_radius_px": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +86,7 @@ def test_the_numbers_are_those_of_opencv(pairs, fields):
 
 @needs_tvl1
 def test_a_schedule_without_an_early_end(pairs):
-    settings = tvl1.Settings(
-        num_scales=1, num_warps=2, epsilon=0, num_outer=2, num_inner=4, median_radius_px=1
-    )
+    settings = tvl1.Settings(**SHORT)
     ours, theirs = tvl1.of_pairs(*pairs, settings), opencv(pairs, settings)
     if _major() > 4:
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
@@ -87,6 +95,15 @@ def test_a_schedule_without_an_early_end(pairs):
     assert tvl1.pairs_per_call(*SIZE) < many.shape[1]
     again = tvl1.of_pairs(*many, settings)
     np.testing.assert_array_equal(again, np.repeat(ours, 3, axis=0))
+
+
+def test_datasets_are_made_by_it(pairs):
+    assert flow.METHODS["tvl1_jax"].defaults == dataclasses.asdict(tvl1.Settings())
+    made = flow.create("tvl1_jax", **SHORT)
+    assert made.library == "tempo" and made.parameters["num_inner"] == 4
+    frames = pairs[:, 1]
+    expected = tvl1.of_pairs(frames[:-1], frames[1:], tvl1.Settings(**SHORT))
+    np.testing.assert_array_equal(flow.of_frames(frames, made), expected)
 
 
 def test_sizes_of_the_scales():
