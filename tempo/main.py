@@ -222,9 +222,12 @@ def _describe(name: str, clip: str | None, num_classes: int) -> int:
     from tempo.models import presets, published, size
 
     frames, side = _parse_clip(clip) if clip is not None else presets.clip_of(name)
-    shape = (frames, side, side, 3)
+    model = models.create(num_classes, name=name)
+    shape = presets.clip_shapes(name, model.streams, frames, side)
     print(f"{name}: {size.describe(num_classes, {'name': name}, shape)}")
-    for stage, stage_shape in models.describe(models.create(num_classes, name=name), (1, *shape)):
+    several = shape if isinstance(shape, dict) else {}
+    batch = {stream: (1, *own) for stream, own in several.items()} or (1, *shape)
+    for stage, stage_shape in models.describe(model, batch):
         print(f"  {stage:14} {'x'.join(map(str, stage_shape[1:]))}")
     lines = published.beside_ours(name)
     if lines:

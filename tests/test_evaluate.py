@@ -182,4 +182,5 @@ def test_networks_that_score_frames_on_their_own(expected, model):
 
 def test_presets_that_score_frames_on_their_own():
     alone = [n for n in models.list_models() if evaluate.is_per_frame(models.create(2, name=n))]
-    assert alone == ["tsn_r101", "tsn_r18", "tsn_r34", "tsn_r50"]
+    depths = ["r101", "r152", "r152_flow", "r18", "r34", "r50", "r50_flow"]
+    assert alone == [f"tsn_{depth}" for depth in depths]

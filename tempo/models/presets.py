@@ -7,6 +7,8 @@ differs from them is the normal override of a field.
 import fnmatch
 from typing import Any
 
+from tempo.types import ClipShapes, Streams
+
 # A SlowFast name says how many frames the slow path sees and how many frames of the video they are
 # apart. The clip holds the fast path's frames, two of the video apart: 32, and 64 for 16x8.
 _SLOWFAST_4X16 = {"slow_stride": 8, "fusion_kernel": 5}
@@ -205,11 +207,32 @@ CLIPS: dict[str, tuple[int, int]] = {
     "mtnet_*_released": (16, 224),
     "mtnet_s*": (16, 182),
     "mtnet_[ml]*": (16, 224),
+    "two_stream_*": (1, 224),
+    "stpn_*": (1, 224),
     "*": (8, 224),
 }
 """Clips to describe presets by, (frames, side in pixels): of the first pattern that fits."""
 
 
+SNIPPETS: dict[str, int] = {"stpn_*_b": 1, "stpn_*": 3, "two_stream_*": 1}
+"""Snippets of flow in them, of networks that see both; those of flow alone have the frames'."""
+
+CHANNELS: dict[str, dict[str, int]] = {
+    "*_rgb_diff": {"video": 15},
+    "*": {"video": 3, "flow": 20},
+}
+"""Channels of each stream in them: five differences of colours, ten fields of flow."""
+
+
 def clip_of(name: str) -> tuple[int, int]:
     """The clip of `CLIPS` for a preset."""
     return next(clip for pattern, clip in CLIPS.items() if fnmatch.fnmatch(name, pattern))
+
+
+def clip_shapes(name: str, streams: Streams, num_frames: int, side_px: int) -> ClipShapes:
+    """A clip of so many frames and pixels for a preset that reads these streams."""
+    channels = next(row for pattern, row in CHANNELS.items() if fnmatch.fnmatch(name, pattern))
+    found = [count for pattern, count in SNIPPETS.items() if fnmatch.fnmatch(name, pattern)]
+    lengths = {"video": num_frames, "flow": found[0] if found else num_frames}
+    shapes = {s: (lengths[s], side_px, side_px, channels[s]) for s in streams}
+    return shapes if len(shapes) > 1 else shapes[streams[0]]

@@ -150,5 +150,16 @@ def test_every_preset_has_a_clip_to_be_described_by():
         frames, _ = presets.clip_of(name)
         if "slowfast" in name:
             assert len(backbone.frames(frames)[0]) in (4, 8, 16)
-        else:  # 4 and 13 of X3D
-            assert frames in (4, 8, 13, 16)
+        else:  # 4 and 13 of X3D, 1 beside several snippets of flow
+            assert frames in (1, 4, 8, 13, 16)
+
+
+def test_a_clip_of_every_stream_that_a_preset_reads():
+    both = {"video": (1, 32, 32, 3), "flow": (3, 32, 32, 20)}
+    streams = ("video", "flow")
+    assert presets.clip_shapes("stpn_r50", streams, 1, 32) == both
+    single = {**both, "flow": (1, 32, 32, 20)}
+    assert presets.clip_shapes("stpn_bninception_b", streams, 1, 32) == single
+    assert presets.clip_shapes("tsn_r50_flow", ("flow",), 8, 32) == (8, 32, 32, 20)
+    assert presets.clip_shapes("tsn_bninception_rgb_diff", ("video",), 3, 32) == (3, 32, 32, 15)
+    assert presets.clip_shapes("slowonly_r50", ("video",), 8, 32) == (8, 32, 32, 3)
