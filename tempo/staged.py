@@ -257,6 +257,8 @@ def _write(workdir: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _told(row: Mapping[str, Any]) -> str:
     """Where a stage ended, and whether it reached what it was to."""
+    if not row["total_steps"]:
+        return "evaluated as its weights are, without a step"
     text = f"ended at step {row['step']} of {row['total_steps']}"
     if "metric" not in row:
         return text
