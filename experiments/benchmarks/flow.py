@@ -14,6 +14,7 @@ those where content leaves the frame; there OpenCV's own result depends on the l
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 reference = fields
             elif reference is not None:
                 row |= against(reference, fields)
-            report.emit({**row, **about, "opencv": cv2.__version__}, args.out)
+            busy = {"load_average": round(os.getloadavg()[0], 1), "opencv": cv2.__version__}
+            report.emit({**row, **about, **busy}, args.out)
     return 0
 
 
