@@ -69,7 +69,7 @@ class Found:
     def presets(self) -> list[str]:
         """The presets that need least else; the first is taken."""
         needs = {}
-        rows = {name: models.MODELS[name] for name in (*self.kind.protocols, *models.MODELS)}
+        rows = {name: models.MODELS[name] for name in self.kind.protocols or models.MODELS}
         for name, row in rows.items():
             kind, _ = models.BACKBONES.get(row["backbone"]["variant"], (None, {}))
             is_fed = row.get("stream", "video") == self.stream

@@ -95,7 +95,7 @@ class Family:
       of_source: fields in which its networks differ by source, not by preset: what the arrays tell
         wins over a preset that the user names.
       protocols: by preset, what its networks are fed with. Of presets that the arrays do not tell
-        apart the first one here is assumed.
+        apart the first one here is assumed; others are not looked at, unless there are none here.
       window: of a backbone, the frames and the side of its training clips, the head's field of
         that name; None if its networks have the usual head.
     """
