@@ -35,6 +35,7 @@ default:
                   networks are fused; without, this run trains them first
     init          imagenet | scratch: weights/<base>_imagenet (not of tempobench)
     split         1 | 2 | 3 | all: with `--splits 1,2,3`
+    flow          tvl1_jax | tvl1 | dis: of tempobench; of other data tempo.prepare says it
     data          ucf101 | hmdb51 | tempobench          size        full | small
 
 and at most one row of the tables: `t1.<base>.spatial`, `t1.<base>.temporal`, `t1.<base>.twostream`;

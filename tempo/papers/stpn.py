@@ -71,6 +71,7 @@ OPTIONS: dict[str, Option] = {
     "aux": Option(default="0", pattern=r"\d*\.?\d+", form="a weight such as 0.3"),
     "init": Option(default=_BY_MODEL, choices=(_BY_MODEL, "imagenet", "scratch")),
     "streams": Option(default="", pattern=r".*", form="a folder of a run with stages"),
+    "flow": Option(default="tvl1_jax", choices=("tvl1_jax", "tvl1", "dis")),
     "split": Option(default="1", choices=("1", "2", "3", "all")),
     "data": Option(default="ucf101", choices=("ucf101", "hmdb51", "tempobench")),
     "size": Option(default="full", choices=("full", "small")),
@@ -129,6 +130,10 @@ def read(arg: str | None, rows: Mapping[str, Row]) -> Argument:
             "is fusion=identity, several are fused by concat, sum or stcb."
         )
     is_tempobench = values["data"] == "tempobench"
+    if "flow" in found.given and not is_tempobench:
+        raise InputError(
+            "The option 'flow' is of data=tempobench; of other data `tempo.prepare --flow` says it."
+        )
     if is_tempobench and values["split"] != "1":
         raise InputError(
             "TempoBench has one split; leave the option 'split' out, or give data=ucf101 or hmdb51."
