@@ -104,8 +104,6 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     mesh = sharding.make_mesh(**r.mesh)
     ops = check(r)
     records = embedded.open_or_make(r.data.dir, r.data.generate, r.data.name)
-    if streams.flow_spec(r) is not None:
-        records.check_flow()
     _check_mirroring(r, ops, records.dataset)
     _check_labels(r.data, records)
     if streams.flow_spec(r) is not None:
@@ -151,6 +149,7 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
             raise InputError(f"config.eval.{name}: {e}") from None
     # Built and traced here too, so that what does not fit is found before the data are made.
     shapes = tracing.variable_shapes(2, r.model, streams.clip_shape(r))
+    norm.check_frozen(r.model.get("norm_frozen", ""), shapes["batch_stats"])
     optimizers.check_base(r.optim, shapes["params"])
     streams.check_views(r)
     _check_smallest(r)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tempo import trees
 from tempo.errors import InputError
 
 
@@ -88,6 +89,22 @@ def check_pattern(pattern: str, where: str) -> str:
             "backbone/stem_norm."
         ) from None
     return pattern
+
+
+def check_frozen(pattern: str, batch_stats: Any) -> None:
+    """Raises `InputError` for a pattern of frozen norms that matches none of a network's.
+
+    Args:
+      pattern: as of `BatchNorm.frozen_pattern`; "" freezes none.
+      batch_stats: of the network, arrays or shapes.
+    """
+    paths = sorted({name.rpartition("/")[0] for name in trees.leaf_names(batch_stats)})
+    if pattern and not any(re.search(pattern, path) for path in paths):
+        some = f"norms are named such as {paths[0]!r}" if paths else "it has no norms"
+        raise InputError(
+            f"model.norm_frozen={pattern!r} matches no norm of the network: {some}; leave it out, "
+            "or mend it."
+        )
 
 
 def num_groups(batch_size: int, norm_groups: int = 1, group_size: int = 0) -> int:

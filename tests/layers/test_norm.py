@@ -131,3 +131,10 @@ def test_bfloat16_activations_keep_float32_statistics(x):
     assert y.dtype == jnp.bfloat16
     assert new["batch_stats"]["var"].dtype == jnp.float32
     np.testing.assert_allclose(new["batch_stats"]["mean"], 0.1 * x.mean((0, 1, 2, 3)), rtol=0.02)
+
+
+@pytest.mark.parametrize("stats", [{"backbone": {"stem_norm": {"mean": np.zeros(2)}}}, {}])
+def test_frozen_norms_that_are_not_there_are_refused(stats):
+    norm.check_frozen("", stats)
+    with pytest.raises(tempo.InputError, match="model.norm_frozen='norm2' matches no norm"):
+        norm.check_frozen("norm2", stats)
