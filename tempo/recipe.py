@@ -71,7 +71,7 @@ class InputSettings:
       host_ops: rows of `tempo.data.host_ops.OPS` with their arguments, in order: crops and flips of
         uint8 clips.
       device_ops: rows of `tempo.data.device_ops.OPS`, run inside the compiled step; evaluation
-        runs the `normalize` and `residual` rows only.
+        runs those that change no video by chance (`device_ops.without_augmentation`).
       clips_per_video: clips of each video in a training batch (repeated augmentation,
         arXiv 1901.09335): its frames are decoded once for all of them.
     """
