@@ -15,9 +15,9 @@ says it follows. What neither says is an option, or stands here:
 |                       | flow, a tenth at 1,500; 10,000   | 3,300 and 5,300 (our choice)          |
 |                       | and 16,000                       |                                       |
 | rate                  | TSN: 1e-3 RGB, 5e-3 flow         | that; together 1e-3, ten times that   |
-|                       |                                  | of the attention, but not of the      |
-|                       |                                  | classifier, which it makes diverge    |
-|                       |                                  | (our choice)                          |
+|                       |                                  | of the attention, a quarter of it of  |
+|                       |                                  | the classifier of B, C and D, whose   |
+|                       |                                  | inputs have a norm of 64 (our choice) |
 | dropout               | TSN: .8 RGB, .7 flow             | that; .5 before the last classifier   |
 | interval of snippets  | 1 to 10 in training, drawn anew  | centre to centre; 5 in tests          |
 |                       |                                  | (`interval`, `stride_rule`)           |

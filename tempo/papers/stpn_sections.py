@@ -27,8 +27,9 @@ _LATER_AFFINE = r"/(?!stem_norm)[^/]*norm[^/]*/(scale|bias)$"
 _NORMS = (r"norm[^/]*/(scale|bias)$", 1.0)
 _FLOW_STEM = (("^backbone/stem_conv/bias$", 10.0), ("^backbone/stem_conv/kernel$", 5.0))
 _BIASES = ("bias$", 2.0)
-# Classifiers learn at the rate of the rest, as TSN's do: what they read has a norm of up to 64.
 _NEW = (("^neck/.*bias$", 20.0), ("^neck/", 10.0))
+# Behind the last level features have a norm of 64: at the rate of the rest the loss jumps about.
+_LAST_CLASSIFIER = ("^head/.*kernel$", 0.25)
 
 SIZES: dict[str, dict[str, Any]] = {
     "full": {
@@ -44,8 +45,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "size_px": 48, "short_side_px": 56, "batch_size": 16, "every_epochs": 0.0,
         "dropout": {"spatial": 0.0, "temporal": 0.0, "last": 0.0},
         "base_lr": {"spatial": 5e-2, "temporal": 5e-2, "last": 1e-2},
-        "steps": {"spatial": 40, "temporal": 200, "last": 100},
-        "boundaries": {"spatial": (30,), "temporal": (120, 180), "last": (60, 90)},
+        "steps": {"spatial": 40, "temporal": 300, "last": 150},
+        "boundaries": {"spatial": (30,), "temporal": (200, 270), "last": (100, 135)},
         "dims": {"d1": 128, "d2": 128, "d3": 256},
         "num_clips": 25, "checkpoint_every_steps": 50, "log_every_steps": 20,
     },
@@ -172,7 +173,9 @@ def _training(values: Mapping[str, str], stage: str, is_partial: bool) -> dict[s
     if stage == "temporal" and values["init"] == "imagenet":
         multipliers = (*_FLOW_STEM, *multipliers)
     if stage == "last":
-        multipliers = (_NORMS, *_NEW, _BIASES)
+        is_product = values["model"] in ("B", "C", "D")
+        slow = (_LAST_CLASSIFIER,) if is_product else ()
+        multipliers = (_NORMS, *_NEW, *slow, _BIASES)
     is_frozen = is_partial and values["affine"] == "frozen"
     optim = {
         "clip_norm": _CLIP_NORMS[stage],

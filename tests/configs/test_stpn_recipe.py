@@ -88,6 +88,7 @@ def test_rates_and_frozen_norms_are_those_of_tsn():
     assert rate(a, "backbone/stem_conv/kernel") == 1 and rate(a, "backbone/stem_conv/bias") == 2
     assert rate(a, f"backbone/{conv}/bias") == 2 and rate(a, f"backbone/{norm}/bias") == 1
     assert rate(c, "neck/attention/conv1/kernel") == 10 and rate(c, "head/fc/bias") == 2
+    assert rate(c, "head/fc/kernel") == 0.25
     assert rate(c, f"backbone/temporal/{conv}/kernel") == 1
     for own, prefix in ((a, "backbone"), (c, "backbone/temporal")):
         frozen = own.optim["frozen_pattern"]
