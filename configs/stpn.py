@@ -11,8 +11,8 @@
 The records of the first come from `python -m tempo.prepare --dataset ucf101 --split-number 1
 --short-side 256 --flow tvl1 --out data/ucf101_split1 ...` (README), the weights in
 `weights/bninception_imagenet` from `tempo.convert`; those of the last are made on the spot, with
-their flow. What follows the colon is a list of options, separated by commas, first value the
-default:
+their flow. `tsn.warped` reads `data/ucf101_warped_split1`, prepared with `--flow-warped` besides.
+What follows the colon is a list of options, separated by commas, first value the default:
 
     model         D | A | B | C: the pyramid, and what it is built up from: A averages the scores
                   of both networks, B fuses them, C fuses snippets too

@@ -56,7 +56,7 @@ def test_every_argument_is_a_valid_recipe_with_a_network(arg):
 
 
 def test_the_documented_options_are_those_that_there_are():
-    listed = module().__doc__.split("default:")[1].split("and at most one row")[0]
+    listed = module().__doc__.split("the default:")[1].split("and at most one row")[0]
     for name, row in stpn.OPTIONS.items():
         assert re.search(rf"\b{name}\b", listed), name
         for choice in row.choices:
