@@ -151,9 +151,13 @@ def flow(values: Mapping[str, str], num_snippets: int) -> dict[str, Any]:
 
 def _input(values: Mapping[str, str], scales: tuple[float, ...]) -> dict[str, Any]:
     """The section `input`: one window and one flip for all streams of a sample."""
-    # Pixels as the public weights saw them (RGB of 104, 117, 123 in Caffe's order).
-    pixels = {"mean": (123.0, 117.0, 104.0), "std": (1.0, 1.0, 1.0)}
-    pixels = pixels if values["init"] == "imagenet" else {"flow_std": 32.0}
+    # Pixels as the public weights saw them: BN-Inception's are Caffe's, the others torchvision's,
+    # which divide by about 57; flow is on the scale of the pixels.
+    pixels: dict[str, Any] = {"flow_std": 32.0}
+    if values["init"] == "imagenet" and values["base"] == "bninception":
+        pixels = {"mean": (123.0, 117.0, 104.0), "std": (1.0, 1.0, 1.0)}
+    elif values["init"] == "imagenet":
+        pixels = {"flow_std": 57.375}
     crop = {
         "name": "multi_scale_crop",
         "scales": scales,

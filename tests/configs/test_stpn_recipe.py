@@ -79,6 +79,9 @@ def test_stages_of_the_pyramid_and_of_what_it_is_built_on():
     assert dict(c.model["backbone"]) == preset["backbone"]
     necks = [models.create(101, **own).neck.clone(conv=None) for own in (c.model, preset)]
     assert necks[0] == necks[1]
+    assert b.input.device_ops[0]["mean"] == (123.0, 117.0, 104.0)  # as its public weights
+    other = stages_of("final.resnet50")["b_temporal"]
+    assert other.input.device_ops == ({"name": "normalize", "flow_std": 57.375},)
     late = list(stages_of("t4.A").values())[-1]
     assert late.is_untrained and late.model["head"]["late_weight"] == (1.0, 1.5)
     assert list(stages_of("t4.B,streams=runs/x")) == [""]
