@@ -14,8 +14,21 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Threads of numpy and torch wait for work by spinning, on cores that other tests run on. And a
+# process without any can be forked from, see `tests/forked.py`.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import gc
 
 import pytest
+
+
+def pytest_collection_finish():
+    """A tenth of the time would go to looking through all modules for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from tempo import explain, protocols, recipe
 from tempo.data import flow_sampling, sampling, view_draws
 from tempo.errors import InputError
 from tempo.types import ClipSpec, FlowSpec
-from tests import tiny
+from tests import forked, tiny
 
 FLOW = FlowSpec(num_snippets=3)
 
@@ -171,12 +171,12 @@ def test_a_video_that_cannot_be(seconds, fps):
 
 def test_the_command(tmp_path):
     config = tiny.write_config(tmp_path / "config.py", tmp_path / "no_data")
-    done = tiny.run("--config", config, "--explain-sampling", "--seconds", 4, "--fps", 30)
+    done = forked.run("--config", config, "--explain-sampling", "--seconds", 4, "--fps", 30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("A video of 4 s at 30 fps (given): frames 0 to 119.\n")
     assert done.stdout.count("\ndraw ") == 4 and "multi_view: 2 clips" in done.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "config.py"]
-    done = tiny.run("--explain-sampling")
+    done = forked.run("--explain-sampling")
     assert done.returncode == 2 and done.stderr.startswith("error: --config is missing")
 
 

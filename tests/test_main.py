@@ -8,8 +8,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -18,7 +16,7 @@ import pytest
 
 import tempo
 from tempo import checkpoint, files
-from tests import tiny
+from tests import forked, tiny
 
 STEPS = 12
 
@@ -87,12 +85,6 @@ def test_a_run_leaves_results_scores_metrics_and_checkpoints(finished):
     assert "input-bound" in process.stderr
 
 
-def start(*flags, **kwargs):
-    return subprocess.Popen(
-        tiny.command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
-    )
-
-
 def wait_for_step(step, workdir, process, seconds=240):
     """Returns once `metrics.jsonl` has the step's line."""
     path = workdir / "metrics.jsonl"
@@ -105,12 +97,8 @@ def wait_for_step(step, workdir, process, seconds=240):
 def interrupted(signal_number, step, workdir, *flags):
     """The completed process of a run that was sent a signal after `step`."""
     log_all = "--config.loop.log_every_steps=1"
-    script = pathlib.Path(__file__).with_name("signalled_run.py")
-    program = [sys.executable, script, int(signal_number), step]
-    return subprocess.run(
-        [*map(str, (*program, "--workdir", workdir, *flags, log_all))],
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    program = (int(signal_number), step, "--workdir", workdir, *flags, log_all)
+    return forked.run(*program, module="tests.signalled_run", timeout=240)
 
 
 def test_killed_at_a_random_step_it_ends_in_the_same_bits(finished, config, tmp_path):
@@ -121,7 +109,7 @@ def test_killed_at_a_random_step_it_ends_in_the_same_bits(finished, config, tmp_
     workers = "--config.data.num_workers=0"
     killed = interrupted(signal.SIGKILL, random.randint(4, 10), workdir, *flags, workers)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    again = tiny.run(*flags, "--workdir", workdir)
+    again = forked.run(*flags, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert "resumed at step" in again.stdout
     assert_same_end(workdir, reference)
@@ -136,7 +124,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(finished, config, tmp_path):
     stopped = interrupted(signal.SIGTERM, 2, workdir, *flags)
     assert stopped.returncode == 0, stopped.stderr
     assert "the same command goes on" in stopped.stdout
-    again = tiny.run(*flags, "--workdir", workdir)
+    again = forked.run(*flags, "--workdir", workdir)
     assert again.returncode == 0, again.stderr
     assert_same_end(workdir, reference)
 
@@ -144,7 +132,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(finished, config, tmp_path):
 def test_a_finished_run_is_only_evaluated_again(finished):
     config, workdir, _ = finished
     before = final_arrays(workdir)
-    process = tiny.run("--config", config, "--workdir", workdir)
+    process = forked.run("--config", config, "--workdir", workdir)
     assert process.returncode == 0 and "evaluator" in process.stdout
     jax.tree.map(np.testing.assert_array_equal, final_arrays(workdir), before)
 
@@ -154,11 +142,10 @@ def start_two(config, workdir, num_devices, *flags):
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]
-    env = {**os.environ, "JAX_NUM_CPU_DEVICES": str(num_devices)}
     return [
-        start(
+        forked.Command(
             "--config", config, "--workdir", workdir, "--coordinator", f"localhost:{port}",
-            "--num_processes=2", f"--process_id={i}", *flags, env=env,
+            "--num_processes=2", f"--process_id={i}", *flags, num_devices=num_devices,
         )
         for i in range(2)
     ]  # fmt: skip
@@ -194,7 +181,7 @@ def test_sigterm_to_one_of_two_processes_stops_both_at_one_step(config, tmp_path
 
 def test_evaluation_of_a_checkpoint_repeats_its_numbers(finished, tmp_path):
     _, workdir, _ = finished
-    process = tiny.run("--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "eval")
+    process = forked.run("--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "eval")
     assert process.returncode == 0, process.stderr
     ours = files.read_json(tmp_path / "eval" / "results.json")
     theirs = files.read_json(workdir / "results.json")
@@ -205,9 +192,9 @@ def test_evaluation_of_a_checkpoint_repeats_its_numbers(finished, tmp_path):
 def test_evaluation_with_other_views_adds_its_own_rows(finished, config, tmp_path):
     _, workdir, _ = finished
     flags = ("--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "eval")
-    first = tiny.run(*flags)
+    first = forked.run(*flags)
     assert first.returncode == 0, first.stderr
-    other = tiny.run(*flags, "--config", config, "--config.eval.multi_view.num_clips=3")
+    other = forked.run(*flags, "--config", config, "--config.eval.multi_view.num_clips=3")
     assert other.returncode == 0, other.stderr
     rows = files.read_json(tmp_path / "eval" / "results.json")
     assert sorted(row["views"] for row in rows) == [1, 6, 9]
@@ -234,7 +221,7 @@ def test_evaluators_by_name_give_the_same_scores_on_any_number_of_processes(fini
     line = f"c.eval.tempo_robustness = {strides}; c.row = 'another'"
     config = changed_config(config, tmp_path, line)
     flags = ("--mode=eval", "--checkpoint", run, "--evaluators=" + ",".join(KINDS))
-    one = tiny.run("--config", config, "--workdir", tmp_path / "one", *flags)
+    one = forked.run("--config", config, "--workdir", tmp_path / "one", *flags)
     assert one.returncode == 0, one.stderr
     rows = files.read_json(tmp_path / "one" / "results.json")
     assert [(row["name"], row["kind"]) for row in rows] == [(kind, kind) for kind in KINDS]
@@ -268,7 +255,7 @@ def test_training_watches_all_kinds_and_keeps_the_best_by_views(records, tmp_pat
     sections["tempo_robustness"]["strides"] = (1, 3)
     config = tiny.write_config(tmp_path / "config.py", records)
     config = changed_config(config, tmp_path, f"c.eval = {sections}")
-    process = tiny.run("--config", config, "--workdir", tmp_path / "run")
+    process = forked.run("--config", config, "--workdir", tmp_path / "run")
     assert process.returncode == 0, process.stderr
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     for kind in KINDS:
@@ -279,7 +266,7 @@ def test_training_watches_all_kinds_and_keeps_the_best_by_views(records, tmp_pat
 
 def test_a_run_that_diverges_keeps_a_checkpoint_that_works(config, tmp_path):
     workdir = tmp_path / "run"
-    process = tiny.run(
+    process = forked.run(
         "--config", config, "--workdir", workdir, "--config.schedule.base_lr=1e10",
         "--config.schedule.name=constant", "--config.schedule.warmup_epochs=1.0",
         "--config.schedule.warmup_factor=1e-12", "--config.optim.clip_norm=0.0",
@@ -290,7 +277,7 @@ def test_a_run_that_diverges_keeps_a_checkpoint_that_works(config, tmp_path):
     assert re.search(r"Step \d+ had loss .*gradient norm .* of the batch: .*v_\w+_g", line), line
     kept = final_arrays(workdir)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(kept))
-    evaluated = tiny.run("--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "eval")
+    evaluated = forked.run("--mode=eval", "--checkpoint", workdir, "--workdir", tmp_path / "eval")
     assert evaluated.returncode == 0, evaluated.stderr
 
 
@@ -302,7 +289,7 @@ def test_a_record_damaged_on_disk_stops_the_run_and_is_named(records, tmp_path):
     # The beginning of every JPEG: a clip reads only some.
     shard.write_bytes(content.replace(b"\xff\xd8\xff", bytes(3)))
     config = tiny.write_config(tmp_path / "damaged.py", copy)
-    process = tiny.run("--config", config, "--workdir", tmp_path / "run")
+    process = forked.run("--config", config, "--workdir", tmp_path / "run")
     assert process.returncode == 1, process.stderr
     [line] = [x for x in process.stderr.splitlines() if x.startswith("error:")]
     assert re.search(r"v_\w+_g\d+_c\d+.mp4: cannot decode frames: .*damaged", line), line
@@ -310,7 +297,7 @@ def test_a_record_damaged_on_disk_stops_the_run_and_is_named(records, tmp_path):
 
 def test_residual_frames_and_several_clips_of_a_video_train_and_evaluate(config, tmp_path):
     workdir = tmp_path / "run"
-    process = tiny.run(
+    process = forked.run(
         "--config", config, "--workdir", workdir, "--config.input.device_ops=('residual',)",
         "--config.input.clips_per_video=2", "--config.clip.train_strides=(1,2)",
     )  # fmt: skip
@@ -324,13 +311,13 @@ def test_residual_frames_and_several_clips_of_a_video_train_and_evaluate(config,
 
 
 def test_describe_prints_size_and_stages():
-    process = tiny.run("--describe", "tpn_slowonly_r50")
+    process = forked.run("--describe", "tpn_slowonly_r50")
     assert "91,498,336 parameters" in process.stdout
     assert "res5           8x7x7x2048" in process.stdout
 
 
-def refused(*flags, **kwargs):
-    process = tiny.run(*flags, **kwargs)
+def refused(*flags):
+    process = forked.run(*flags)
     assert process.returncode == 2, process.stderr
     lines = [x for x in process.stderr.splitlines() if x.strip()]
     assert len(lines) == 1, process.stderr
