@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tempo import checkpoint, experiment, files, sharding, staged, stages
+from tempo import checkpoint, evaluate, experiment, files, sharding, staged, stages
 from tempo.errors import InputError
 from tempo.progress import say
 
@@ -32,7 +32,8 @@ METRICS = {
 def run(config: Mapping[str, Any], workdir: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """Trains (or goes on training) a config on every split, then averages what they found.
 
-    Splits that have ended are not run again; one that was cut goes on bit for bit.
+    Splits that have ended are not run again, but evaluated again where the config now asks for
+    other views or evaluators; one that was cut goes on bit for bit.
 
     Args:
       config: see `tempo.recipe`, its `data.dir` with `{split}` in it.
@@ -56,10 +57,10 @@ def run(config: Mapping[str, Any], workdir: str, names: Sequence[str]) -> list[d
     }
     for name, own in configs.items():
         try:
-            if name in done:
-                experiment.compare_workdir(folders[name], stages.last(own))
-            else:
-                staged.check(own, folders[name])
+            staged.check(own, folders[name])
+            # Splits that were measured otherwise have no mean.
+            if name in done and _measured(done[name]) != _to_measure(own, folders[name]):
+                del done[name]
         except InputError as e:
             raise InputError(f"Split {name}: {e}") from None
     for number, (name, own) in enumerate(configs.items(), start=1):
@@ -124,12 +125,13 @@ def mean(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]
       rows: of `results.json`, by split; all splits have the same evaluators.
     """
     made = []
-    for same in zip(*rows.values(), strict=True):
-        first = same[0]
+    by_name = [{row["name"]: row for row in own} for own in rows.values()]
+    for name, first in by_name[0].items():
+        same = [own[name] for own in by_name]
         known = [key for key in METRICS if all(key in row for row in same)]
         made.append(
             {
-                "name": first["name"],
+                "name": name,
                 "protocol": first["protocol"],
                 "splits": list(rows),
                 "num_videos": sum(row["num_videos"] for row in same),
@@ -156,9 +158,12 @@ def table(
         cells = " ".join(f"{row[k]:6.3f}" if k in row else " " * 6 for k in keys)
         return f"{name:16} {split:>5} {cells}  {row['num_videos']}: {row['protocol']}"
 
-    for number, average in enumerate(means):
-        lines += [line(average["name"], split, own[number]) for split, own in rows.items()]
-        lines.append(line(average["name"], "mean", average))
+    for average in means:
+        name = average["name"]
+        lines += [
+            line(name, k, row) for k, own in rows.items() for row in own if row["name"] == name
+        ]
+        lines.append(line(name, "mean", average))
     return "\n".join(lines)
 
 
@@ -181,6 +186,18 @@ def _checked(config: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     if not stages.last(config).get("eval"):
         raise InputError("The config has no evaluator, so --splits has nothing to average.")
     return list(names)
+
+
+def _measured(rows: Sequence[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
+    """What rows of `results.json` say of how they were found, comparable to `_to_measure`."""
+    return {tuple(row.get(key) for key in ("name", "protocol", "split")) for row in rows}
+
+
+def _to_measure(config: Mapping[str, Any], folder: str) -> set[tuple[Any, ...]]:
+    """Name, protocol and split of every evaluator of a config, as its rows will have them."""
+    exp = experiment.create(stages.last(config))
+    made = evaluate.create_evaluators(exp, folder)
+    return {(e.name, e.protocol, exp.recipe.eval[e.name].split) for e in made}
 
 
 def _read(workdir: str) -> dict[str, list[dict[str, Any]]]:

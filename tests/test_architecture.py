@@ -82,7 +82,8 @@ ALLOWED = {
         "sharding", "stages", "train",
     },
     "splits": {
-        "errors", "files", "checkpoint", "experiment", "progress", "sharding", "staged", "stages",
+        "errors", "files", "checkpoint", "evaluate", "experiment", "progress", "sharding", "staged",
+        "stages",
     },
     "prediction": {
         "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "streams",

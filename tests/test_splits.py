@@ -56,9 +56,30 @@ def test_the_mean_over_splits_weighs_them_alike_and_they_are_run_once(
     assert f"mean {row['top1']:6.3f}" in log
     record = files.read_json(tmp_path / "run" / "splits.json")
     assert record["mean"] == [row] and record["splits"]["2"]["rows"] == [second]
+    # Other views and evaluators are measured on every split, without another step.
+    more = config | {"eval": {"single_view": VIEW | {"num_clips": 2}, "again": VIEW}}
+    means = splits.run(more, workdir, ["1", "2"])
+    assert "step/s" not in capsys.readouterr().err
+    record = files.read_json(tmp_path / "run" / "splits.json")["splits"]
+    for mean in means:
+        [one, two] = [r for n in "12" for r in record[n]["rows"] if r["name"] == mean["name"]]
+        assert one["protocol"] == two["protocol"] == mean["protocol"]
+        assert mean["top1"] == (one["top1"] + two["top1"]) / 2
+    assert [row["name"] for row in means] == ["again", "single_view"]
+    assert means[1]["protocol"].startswith("2 clip(s)")
     # Another config is refused for splits that have ended too.
     with pytest.raises(InputError, match="^Split 1: Workdir .* holds a run of another config"):
         splits.run(config | {"total_steps": 3}, workdir, ["1", "2"])
+
+
+def test_a_split_that_has_ended_is_of_another_config_where_any_stage_is(folder, tmp_path):
+    untrained = {"total_steps": 0, "total_epochs": 0.0, "eval": {"single_view": VIEW}}
+    stages = {"a": {"total_steps": 1}, "b": untrained}
+    config, workdir = config_of(folder, eval={}, stages=stages), str(tmp_path / "run")
+    assert len(splits.run(config, workdir, ["1"])) == 1
+    stages["a"] = {"total_steps": 1, "schedule": {"base_lr": 0.5}}
+    with pytest.raises(InputError, match="^Split 1: Stage 'a': Workdir .* of another config"):
+        splits.run(config, workdir, ["1", "2"])
 
 
 @pytest.mark.parametrize(
