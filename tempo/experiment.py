@@ -135,6 +135,7 @@ def check(r: recipe.Recipe) -> Sequence[Any]:
     reads_flow = streams.flow_spec(r) is not None
     if reads_flow:
         flow_sampling.check(r.clip)
+        device_ops.check_flow(r.input.device_ops)
         if r.data.generate and not r.data.generate.get("flow"):
             raise InputError(
                 "The network reads optical flow, but config.data.generate makes none; set "

@@ -102,6 +102,20 @@ def test_flow_that_the_data_have_not_is_found_before_they_are_made(tmp_path):
         experiment.create(config_of(**own | {"clip": turned}, data=data))
 
 
+@pytest.mark.parametrize(
+    "ops, message",
+    [((), "leave its values at 0-255"), (("rand_augment", "normalize"), "would bend frames")],
+)
+def test_device_ops_that_cannot_go_with_flow_are_found_before_the_data(ops, message):
+    backbone = {"variant": "c2d_r18", "depths": (1, 0, 0, 0), "width": 4}
+    own = {"clip": {"num_frames": 1}, "input": {"size_px": 32, "device_ops": ops}}
+    frames = recipe.from_config(config_of(**own, model={"backbone": backbone}))
+    experiment.check(frames)
+    made = config_of(**own, model={"backbone": backbone, "stream": "flow"})
+    with pytest.raises(InputError, match=message):
+        experiment.check(recipe.from_config(made))
+
+
 def test_stacked_differences_go_with_runs_of_frames():
     runs = {"num_frames": 4, "sampling": "segments", "frames_per_segment": 6}
     with pytest.raises(InputError, match="frames_per_segment=6 is for the device op"):

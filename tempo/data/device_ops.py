@@ -26,7 +26,7 @@ def normalize(
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    flow_mean: float = 128.0,
+    flow_mean: float = ops_lib.NO_MOTION,
     flow_std: float = 1.0,
     dtype: str = "float32",
 ) -> DeviceOp:
@@ -35,19 +35,15 @@ def normalize(
     So is flow, where there is any: 128 is no motion, and TSN does not divide.
     """
     ops_lib.check_output("normalize", dtype, mean=mean, std=std)
-    if min(*std, flow_std) <= 0:
-        raise InputError(f"normalize: std must be above 0; got {tuple(std)} and {flow_std:g}.")
+    ops_lib.check_std("normalize", std, flow_std)
 
     def op(key: Array, batch: Batch) -> Batch:
         del key
         # Mean and scale in float32: 255 / 58 has no exact bfloat16.
         video = batch["video"].astype(jnp.float32)
         video = (video - jnp.asarray(mean, jnp.float32)) * (1 / jnp.asarray(std, jnp.float32))
-        streams = {"video": video.astype(dtype)}
-        if "flow" in batch:
-            flow = (batch["flow"].astype(jnp.float32) - flow_mean) * (1 / flow_std)
-            streams["flow"] = flow.astype(dtype)
-        return batch | streams
+        flow = ops_lib.normalized_flow(batch, flow_mean, flow_std, dtype)
+        return batch | {"video": video.astype(dtype)} | flow
 
     return op
 
@@ -60,10 +56,12 @@ OPS = {
     **color.OPS,
     **mixing.OPS,
 }
-# What evaluation does as well, for the network was trained on it.
+# What evaluation does as well, for the network was trained on it; each normalises flow, too.
 _FIXED = ("normalize", "residual", "stack_differences")
 # They take values of 0-255, which nothing has after one of `_FIXED`.
 _OF_PIXELS = (*_FIXED, "rand_augment", *color.OPS)
+# They move what frames show, and would have to bend flow.
+_BENDING = ("rand_augment",)
 
 
 def create(
@@ -127,6 +125,26 @@ def check_clip(ops: Sequence[ops_lib.Row], frames_per_segment: int) -> None:
         f"Device op 'stack_differences' takes {stacked} frames of each segment, but "
         f"clip.frames_per_segment={frames_per_segment}; set it to {stacked}."
     )
+
+
+def check_flow(ops: Sequence[ops_lib.Row]) -> None:
+    """Raises `InputError` if these rows cannot make the input of a network that reads flow.
+
+    Args:
+      ops: rows of `OPS`.
+    """
+    names = [ops_lib.name_of(op) for op in ops]
+    for name in names:
+        if name in _BENDING:
+            raise InputError(
+                f"Device op {name!r} would bend frames and not the flow that the network reads; "
+                "leave it out of config.input.device_ops."
+            )
+    if not set(names) & set(_FIXED):
+        raise InputError(
+            f"The network reads flow, but config.input.device_ops={tuple(names)} leave its values "
+            f"at 0-255, where {ops_lib.NO_MOTION:g} is no motion; add 'normalize'."
+        )
 
 
 def network_shape(

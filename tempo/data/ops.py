@@ -13,6 +13,9 @@ Row = str | Mapping[str, Any]
 FLOATS = ("float32", "bfloat16")
 """What a network takes."""
 
+NO_MOTION = 128.0
+"""Of stored flow, whose values are 0-255."""
+
 DeviceOp = Callable[[Array, Batch], Batch]
 """A pure `f(key, batch) -> batch` inside the compiled step."""
 
@@ -65,3 +68,17 @@ def check_output(op: str, dtype: str, **per_channel: Sequence[float]) -> None:
     for name, values in per_channel.items():
         if len(values) != 3:
             raise InputError(f"{op}: {name} needs 3 values (R, G, B); got {tuple(values)}.")
+
+
+def check_std(op: str, std: Sequence[float], flow_std: float) -> None:
+    """Raises `InputError` unless an op can divide frames and flow by these."""
+    if min(*std, flow_std) <= 0:
+        raise InputError(f"{op}: std must be above 0; got {tuple(std)} and {flow_std:g} of flow.")
+
+
+def normalized_flow(batch: Batch, mean: float, std: float, dtype: str) -> Batch:
+    """`{"flow": (flow - mean) / std}` as `dtype`, computed in float32; {} of a batch without."""
+    if "flow" not in batch:
+        return {}
+    flow = (batch["flow"].astype("float32") - mean) * (1 / std)
+    return {"flow": flow.astype(dtype)}

@@ -167,11 +167,28 @@ def test_the_neighbour_can_be_further_away():
             assert set(np.flatnonzero(got[b] > 1e-6)) <= support
 
 
-def test_flow_is_normalised_about_no_motion():
+@pytest.mark.parametrize("name", device_ops._FIXED)
+def test_flow_is_normalised_about_no_motion(name):
+    """By whatever op makes the network's input of the frames."""
     batch = batch_of() | {"flow": np.array([[0, 128, 255]], np.uint8)}
-    np.testing.assert_array_equal(run("normalize", batch)["flow"], [[-128.0, 0.0, 127.0]])
-    halved = {"name": "normalize", "flow_std": 2.0, "dtype": "bfloat16"}
-    assert run(halved, batch)["flow"].dtype == jnp.bfloat16
+    row = {"name": name} | ({"frames_per_segment": 2} if name == "stack_differences" else {})
+    np.testing.assert_array_equal(run(row, batch)["flow"], [[-128.0, 0.0, 127.0]])
+    halved = run({**row, "flow_std": 2.0, "dtype": "bfloat16"}, batch)["flow"]
+    assert halved.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(halved, [[-64.0, 0.0, 63.5]])
+    device_ops.check_flow(("mixup", row))
+
+
+@pytest.mark.parametrize(
+    "ops, message",
+    [
+        (("mixup",), r"device_ops=\('mixup',\) leave its values at 0-255, .* add 'normalize'"),
+        (("rand_augment", "normalize"), "'rand_augment' would bend frames and not the flow"),
+    ],
+)
+def test_ops_that_make_no_input_of_flow_are_named(ops, message):
+    with pytest.raises(InputError, match=message):
+        device_ops.check_flow(ops)
 
 
 def test_erasing_paints_a_share_of_the_clips_in_all_frames():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from tempo.data.ops import DeviceOp, check_output
+from tempo.data.ops import NO_MOTION, DeviceOp, check_output, check_std, normalized_flow
 from tempo.errors import InputError
 from tempo.types import Array, Batch
 
@@ -19,6 +19,8 @@ def residual(
     is_abs: bool = False,
     std: Sequence[float] = (58.395, 57.12, 57.375),
     dtype: str = "float32",
+    flow_mean: float = NO_MOTION,
+    flow_std: float = 1.0,
 ) -> DeviceOp:
     """Every frame becomes its difference to the next (arXiv 2007.08180; 2001.05661).
 
@@ -33,14 +35,15 @@ def residual(
       is_abs: whether the sign is dropped.
       std: per channel, of the frames.
       dtype: of the result.
+      flow_mean: subtracted from flow, where there is any, as `normalize` does.
+      flow_std: which flow is then divided by.
     """
     if pad not in PADS:
         raise InputError(f"residual: pad must be one of {', '.join(PADS)}; got {pad!r}.")
     if scale not in SCALES:
         raise InputError(f"residual: scale must be one of {', '.join(SCALES)}; got {scale!r}.")
     check_output("residual", dtype, std=std)
-    if min(std) <= 0:
-        raise InputError(f"residual: std must be above 0; got {tuple(std)}.")
+    check_std("residual", std, flow_std)
 
     def op(key: Array, batch: Batch) -> Batch:
         del key
@@ -57,7 +60,8 @@ def residual(
         else:
             # The sum is exact, so nothing is rounded to below 0 or above 1.
             difference = (difference + 255) / 510
-        return batch | {"video": difference.astype(dtype)}
+        flow = normalized_flow(batch, flow_mean, flow_std, dtype)
+        return batch | {"video": difference.astype(dtype)} | flow
 
     return op
 
@@ -77,6 +81,8 @@ def stack_differences(
     frames_per_segment: int = 6,
     std: Sequence[float] = (1.0, 1.0, 1.0),
     dtype: str = "float32",
+    flow_mean: float = NO_MOTION,
+    flow_std: float = 1.0,
 ) -> DeviceOp:
     """The differences of the F neighbouring frames of every segment as the channels of one frame.
 
@@ -88,14 +94,15 @@ def stack_differences(
       frames_per_segment: F, at least 2.
       std: per channel of the frames, which differences are divided by; TSN does not.
       dtype: of the result.
+      flow_mean: subtracted from flow, where there is any, as `normalize` does.
+      flow_std: which flow is then divided by.
     """
     if frames_per_segment < 2:
         raise InputError(
             f"stack_differences: frames_per_segment must be at least 2; got {frames_per_segment}."
         )
     check_output("stack_differences", dtype, std=std)
-    if min(std) <= 0:
-        raise InputError(f"stack_differences: std must be above 0; got {tuple(std)}.")
+    check_std("stack_differences", std, flow_std)
 
     def op(key: Array, batch: Batch) -> Batch:
         del key
@@ -111,6 +118,7 @@ def stack_differences(
         found = jnp.diff(video, axis=-4) * (1 / jnp.asarray(std, jnp.float32))
         found = jnp.moveaxis(found, -4, -2)
         stacked = found.reshape(*lead, segments, height, width, -1)
-        return batch | {"video": stacked.astype(dtype)}
+        flow = normalized_flow(batch, flow_mean, flow_std, dtype)
+        return batch | {"video": stacked.astype(dtype)} | flow
 
     return op

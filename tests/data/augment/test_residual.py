@@ -123,6 +123,7 @@ def test_evaluation_keeps_it_and_the_reader_is_told():
         ({"pad": "wrap"}, "one of extra, roll, repeat; got 'wrap'"),
         ({"scale": "max"}, "one of std, half_shift; got 'max'"),
         ({"std": [1, 0, 1]}, "std must be above 0"),
+        ({"flow_std": 0}, "std must be above 0"),
     ],
 )
 def test_options_that_do_not_exist(kwargs, message):
