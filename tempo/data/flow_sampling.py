@@ -30,7 +30,7 @@ def train_indices(
     timestamps: np.ndarray | None = None,
     extra_frames: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random clip and its flow: frames int64 [T+E], fields int64 [S,L].
+    """A random clip and its flow: frames int64 [T*F+E], fields int64 [S,L].
 
     A single frame t is uniform over L / 2 to N - 1 - L / 2, where the snippet around it fits the
     video; of a video too short for that, the centre. Longer clips are drawn as ever, and their
@@ -45,7 +45,7 @@ def train_indices(
       timestamps: [N] seconds, needed where `clip.fps` is above 0.
       extra_frames: E, read beyond the clip; a single frame is then drawn as longer clips are.
     """
-    if clip.num_frames + extra_frames == 1:
+    if clip.num_read + extra_frames == 1:
         first, count = _middles(num_frames, flow)
         frames = np.array([first + rng.integers(count)])
     else:
@@ -67,13 +67,13 @@ def eval_indices(
     extra_frames: int = 0,
     shares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The clips of an evaluation and their flow: frames [num_clips,T+E], fields [num_clips,S,L].
+    """The clips of an evaluation and their flow: frames [n,T*F+E], fields [n,S,L] of n clips.
 
     Single frames are spread by `clip_starts` over those around which a snippet fits; snippets of
     `segments` over the places where they fit, as `sampling.eval_segments` has it. For all else see
     `sampling.eval_indices`.
     """
-    if clip.num_frames + extra_frames == 1:
+    if clip.num_read + extra_frames == 1:
         first, count = _middles(num_frames, flow)
         # The rules take their stride for the length of a clip; a single frame has none.
         single = dataclasses.replace(clip, stride=1, sampling="dense", fps=0.0)

@@ -113,6 +113,17 @@ def test_a_frame_read_beyond_a_clip_does_not_move_its_flow():
     np.testing.assert_array_equal(fields[0], np.clip(frames[1] - 5 + np.arange(10), 0, 98))
 
 
+def test_a_segment_of_several_frames_has_its_flow_around_its_middle():
+    one = FlowSpec(num_snippets=1)
+    clip = ClipSpec(num_frames=1, sampling="segments", frames_per_segment=6)
+    frames, fields = flow_sampling.train_indices(100, clip, one, rng())
+    assert frames.shape == (6,) and (np.diff(frames) == 1).all()
+    np.testing.assert_array_equal(fields[0], np.clip(frames[3] - 5 + np.arange(10), 0, 98))
+    frames, fields = flow_sampling.eval_indices(100, clip, one, 3)
+    assert frames.shape == (3, 6)
+    np.testing.assert_array_equal(fields[1, 0], frames[1, 3] - 5 + np.arange(10))
+
+
 def test_flow_beside_a_longer_clip_lies_around_its_middle():
     clip = ClipSpec(num_frames=8, stride=4)
     frames, fields = flow_sampling.train_indices(100, clip, FlowSpec(num_snippets=1), rng())
