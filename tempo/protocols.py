@@ -87,7 +87,8 @@ VIEW_SETS: dict[str, dict[str, Any]] = {
     # Something-Something leaderboard, "full resolution of 2 clips": 6 views that cover the frame.
     "full_2clip_ticks": {"num_clips": 2, "clip_starts": "ticks", **_THREE},
     "full_2clip_linspace": {"num_clips": 2, "clip_starts": "linspace", **_THREE},
-    # TSN and the networks that are tested like it: 250 views of one frame (and its flow) each.
+    # TSN and the networks that are tested like it: 250 views of one frame each. Beside it lies the
+    # recipe's flow; TSN's own networks of flow are shown one snippet (`num_snippets` 1).
     "tsn_25x10": {
         "num_clips": 25,
         "clip_starts": "tsn",

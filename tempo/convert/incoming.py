@@ -329,6 +329,9 @@ def _clip_shape(target: Any, config: dict[str, Any], size_px: int) -> tuple[int,
         return frames, size_px, size_px, 3
     fields = {"num_snippets": frames, "num_fields": target.channels // 2}
     config["flow"] = {**fields, "stride_rule": "segments"}
+    # Views have as many snippets as a network of frames would have frames: of TSN's 250 one each.
+    for view in config["eval"].values():
+        view.setdefault("num_snippets", view.get("num_frames", 0))
     return frames, size_px, size_px, target.channels
 
 

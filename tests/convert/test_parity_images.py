@@ -5,6 +5,7 @@ import pytest
 
 import tempo
 from tempo.convert import incoming, tensor_files
+from tempo.types import FlowSpec, ViewSpec
 
 torch = pytest.importorskip("torch")
 
@@ -68,6 +69,10 @@ def test_what_tsn_trained_on_flow_is_a_network_of_flow():
         "name": "tsn_bninception_flow", "backbone": {"width": 4},
     }  # fmt: skip
     assert found.info["config"]["flow"]["num_fields"] == 10
+    # Trained on three segments, tested on 25 snippets of which each is scored alone.
+    view = ViewSpec(**found.info["config"]["eval"]["multi_view"])
+    tested = view.flow_of(FlowSpec(**found.info["config"]["flow"]))
+    assert (view.num_clips, view.num_frames, tested.num_snippets) == (25, 1, 1)
     kernel = found.variables["params"]["backbone"]["stem_conv"]["kernel"]
     theirs = arrays["conv1_7x7_s2.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel[0], theirs)
