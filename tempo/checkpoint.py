@@ -8,6 +8,7 @@ the older ones whole.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -122,12 +123,17 @@ class Checkpoints:
         """The newest state, with the shapes and shardings asked for.
 
         Args:
-          abstract_state: tree of `jax.ShapeDtypeStruct` with shardings.
+          abstract_state: dataclass of trees of `jax.ShapeDtypeStruct` with shardings.
         """
         path = os.path.join(self.directory, str(self.latest_step))
-        check_leaves(path, _stored_shapes(path), abstract_state)
-        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(abstract_state)})
-        return self._manager.restore(self.latest_step, args=args)[STATE]
+        stored = _stored_shapes(path)
+        check_leaves(path, stored, abstract_state)
+        # By field, and those alone that are stored: older states have no place for a sketch.
+        names = [f.name for f in dataclasses.fields(abstract_state) if f.name in stored]
+        wanted = {name: getattr(abstract_state, name) for name in names}
+        args = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(wanted)})
+        restored = self._manager.restore(self.latest_step, args=args)[STATE]
+        return dataclasses.replace(abstract_state, **restored)
 
     def wait(self) -> None:
         """Returns when what was saved is on disk."""

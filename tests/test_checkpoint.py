@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import jax
@@ -71,6 +72,17 @@ def test_delete_takes_one_and_only_if_it_is_there(tmp_path):
         checkpoints.delete(7)
         checkpoints.delete(None)
     assert steps(tmp_path) == [1]
+
+
+def test_restores_a_state_from_before_there_were_sketches(tmp_path):
+    state = make_state(3)
+    fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    del fields["sketch"]
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, fields, {})
+        checkpoints.wait()
+        restored = checkpoints.restore(abstract(make_state(0)))
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
 def test_restores_every_array_with_its_sharding(tmp_path):
