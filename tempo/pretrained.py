@@ -51,7 +51,7 @@ def load_model(path: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     info = load_info(path)
     made = stored_recipe(path, info)
     model = models.create(info["num_classes"], **made.model)
-    loaded = load_variables(path, _shapes(model, made))
+    loaded = load_variables(path, _shapes(info["num_classes"], made))
     variables = jax.tree.map(jnp.asarray, loaded)
     views = {name: dataclasses.asdict(e.view) for name, e in sorted(made.eval.items())}
     extra = {"path": path, "preprocessing": _preprocessing(made), "views": views}
@@ -109,8 +109,7 @@ def save_model(path: str, variables: Mapping[str, Any], info: Mapping[str, Any])
         "versions": {"tempo": __version__, "jax": jax.__version__},
         **info,
     }
-    model = models.create(filled["num_classes"], **made.model)
-    checkpoint.check_leaves(path, variables, _shapes(model, made))
+    checkpoint.check_leaves(path, variables, _shapes(filled["num_classes"], made))
     checkpoint.save_variables(path, variables, filled)
 
 
@@ -192,8 +191,8 @@ def stored_recipe(path: str, info: Mapping[str, Any]) -> recipe.Recipe:
         raise InputError(f"The config in checkpoint {path!r} cannot be used: {e}") from None
 
 
-def _shapes(model: nn.Module, made: recipe.Recipe) -> dict[str, Any]:
-    return tracing.module_shapes(model, streams.clip_shape(made))
+def _shapes(num_classes: int, made: recipe.Recipe) -> dict[str, Any]:
+    return tracing.variable_shapes(num_classes, made.model, streams.clip_shape(made))
 
 
 def _preprocessing(made: recipe.Recipe) -> dict[str, Any]:
