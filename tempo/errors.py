@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -48,6 +49,24 @@ def lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
     if name not in table:
         raise InputError(f"Unknown {what} {name!r}.{nearest(name, table)}")
     return table[name]
+
+
+def is_whole(value: Any, at_least: int = 1) -> bool:
+    """Whether a value is a whole number (True is none) of at least so much."""
+    is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return is_number and value >= at_least
+
+
+def check_whole(where: str, value: Any, at_least: int = 1) -> None:
+    """Raises `InputError` unless a value is a whole number of at least so much.
+
+    Args:
+      where: how the user knows the place, such as `config.total_steps`.
+      value: found there.
+      at_least: the smallest that will do.
+    """
+    if not is_whole(value, at_least):
+        raise InputError(f"{where} must be a whole number, {at_least} or more; got {value!r}.")
 
 
 def check_keys(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from tempo import optim as optimizers
 from tempo import task as tasks
 from tempo.data import device_ops, flow_sampling, host_ops, pipeline, sampling, specs
 from tempo.data.tempobench import embedded
-from tempo.errors import InputError
+from tempo.errors import InputError, check_whole
 from tempo.layers import norm
 from tempo.models import size, tracing
 from tempo.types import ClipShape, ClipShapes, FlowSpec
@@ -309,8 +308,7 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
       InputError: as `multigrid.plan`; or a batch that the number of videos does not allow.
     """
     per_video, batch = r.input.clips_per_video, r.batch_size
-    if not isinstance(batch, numbers.Integral) or batch < 1:
-        raise InputError(f"batch_size must be a whole number, 1 or more; got {batch!r}.")
+    check_whole("batch_size", batch)
     if per_video < 1 or batch % per_video:
         raise InputError(f"input.clips_per_video={per_video} does not divide batch_size={batch}.")
     if num_videos < batch // per_video:
@@ -324,7 +322,7 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
             f"schedule.boundaries_steps={tuple(r.schedule['boundaries_steps'])} counts steps of "
             "one kind, and multigrid.cycle makes several; set boundaries_epochs."
         )
-    return multigrid.plan(
+    made = multigrid.plan(
         r.multigrid,
         clip=r.clip,
         size_px=r.input.size_px,
@@ -335,6 +333,8 @@ def plan_of(r: recipe.Recipe, num_videos: int) -> multigrid.Plan:
         clips_per_video=r.input.clips_per_video,
         boundaries_epochs=r.schedule.get("boundaries_epochs", ()) if is_stepped else (),
     )
+    optimizers.check_length(r.optim, made.num_steps)
+    return made
 
 
 def check_batches(r: recipe.Recipe, made: multigrid.Plan, num_devices: int) -> None:

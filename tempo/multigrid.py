@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tempo import cycles
-from tempo.errors import InputError, lookup
+from tempo.errors import InputError, check_whole, lookup
 from tempo.types import ClipShape, ClipSpec
 
 
@@ -268,8 +268,7 @@ def check_length(total_epochs: Any, total_steps: Any) -> None:
     """Raises `InputError` for lengths of a run that `plan` does not take."""
     if not (isinstance(total_epochs, numbers.Real) and 0 <= total_epochs < math.inf):
         raise InputError(f"total_epochs must be 0 or more, and finite; got {total_epochs!r}.")
-    if not (isinstance(total_steps, numbers.Integral) and total_steps >= 0):
-        raise InputError(f"total_steps must be a whole number, 0 or more; got {total_steps!r}.")
+    check_whole("total_steps", total_steps, 0)
     if total_steps and not total_epochs:
         raise InputError(
             f"total_epochs=0 trains nothing, but total_steps={total_steps}; set one of the two: "

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules from a config's numbers."""
 
+import itertools
 import math
 import numbers
 import re
@@ -11,7 +12,7 @@ import numpy as np
 import optax
 
 from tempo import trees
-from tempo.errors import InputError, check_keys, lookup
+from tempo.errors import InputError, check_keys, check_whole, is_whole, lookup
 
 BASE = "^backbone/"
 """Leaves of the network that features come from."""
@@ -136,6 +137,11 @@ def make_schedule(
             f"schedule.boundaries_steps={tuple(boundaries_steps)} stands in place of "
             f"boundaries_epochs={tuple(boundaries_epochs)}; set one of them to ()."
         )
+    if boundaries_steps and 0 < total_steps <= boundaries_steps[-1]:
+        raise InputError(
+            f"schedule.boundaries_steps={tuple(boundaries_steps)} goes past the run, which has "
+            f"only {total_steps} steps; leave out what is not reached, or raise total_steps."
+        )
     boundaries = boundaries_steps or [steps_in(e) for e in boundaries_epochs]
     decay = lookup(_SCHEDULES, name, "schedule")(
         lr=lr,
@@ -173,11 +179,7 @@ def check(settings: Mapping[str, Any]) -> None:
     check_keys("config.optim", settings, create)
     if "name" in settings:
         lookup(_RULES, settings["name"], "optimizer")
-    held = settings.get("freeze_base_steps", 0)
-    if not (isinstance(held, numbers.Integral) and held >= 0):
-        raise InputError(
-            f"config.optim.freeze_base_steps must be a whole number, 0 or more; got {held!r}."
-        )
+    check_whole("config.optim.freeze_base_steps", settings.get("freeze_base_steps", 0), 0)
     names = ("decay_pattern", "frozen_pattern", "base_pattern")
     patterns = [settings.get(name, "") for name in names]
     try:
@@ -212,11 +214,45 @@ def check_base(settings: Mapping[str, Any], params: Any) -> None:
         )
 
 
+def check_length(settings: Mapping[str, Any], total_steps: int) -> None:
+    """Raises `InputError` if the steps that hold the base are all of the run.
+
+    Args:
+      settings: arguments of `create`.
+      total_steps: length of the run; without any there is nothing to hold.
+    """
+    held = settings.get("freeze_base_steps", 0)
+    if 0 < total_steps <= held:
+        raise InputError(
+            f"config.optim.freeze_base_steps={held} holds the base in all {total_steps} steps of "
+            "the run; lower it, or name in frozen_pattern what is never trained."
+        )
+
+
 def check_schedule(settings: Mapping[str, Any]) -> None:
-    """Raises `InputError` for arguments of `make_schedule` that are unknown."""
+    """Raises `InputError` for arguments of `make_schedule` that are unknown or cannot be used."""
     check_keys("config.schedule", settings, make_schedule)
-    if "name" in settings:
-        lookup(_SCHEDULES, settings["name"], "schedule")
+    name = settings.get("name", "cosine")
+    lookup(_SCHEDULES, name, "schedule")
+    check_whole("config.schedule.warmup_steps", settings.get("warmup_steps", 0), 0)
+    steps = settings.get("boundaries_steps", ())
+    _check_rising("boundaries_steps", steps, is_whole, "whole numbers")
+    epochs = settings.get("boundaries_epochs", ())
+    _check_rising("boundaries_epochs", epochs, lambda e: isinstance(e, numbers.Real), "numbers")
+    if steps and name != "steps":
+        raise InputError(
+            f"config.schedule.boundaries_steps={tuple(steps)} is of the schedule 'steps', but the "
+            f"name is {name!r}; set boundaries_steps to (), or the name to 'steps'."
+        )
+
+
+def _check_rising(name: str, given: Any, is_fit: Callable[[Any], bool], words: str) -> None:
+    is_list = isinstance(given, list | tuple) and all(map(is_fit, given))
+    if not is_list or not all(a < b for a, b in itertools.pairwise((0, *given, math.inf))):
+        raise InputError(
+            f"config.schedule.{name} must be {words} that rise from above 0, such as (10, 20); "
+            f"got {given!r}."
+        )
 
 
 def _sgd(*, momentum: float, nesterov: bool, **_: float) -> optax.GradientTransformation:

@@ -30,7 +30,7 @@ from typing import Any
 import ml_collections
 
 from tempo import models, multigrid, optim, protocols, sharding, task
-from tempo.errors import InputError, check_keys, lookup, nearest
+from tempo.errors import InputError, check_keys, check_whole, lookup, nearest
 from tempo.evaluators import KINDS, evaluator
 from tempo.types import ClipSpec, FlowSpec, ViewSpec
 
@@ -111,14 +111,9 @@ class LoopSettings:
     stop_at: float = 0.0
 
     def __post_init__(self):
-        for name in (
-            "accumulate_steps",
-            "log_every_steps",
-            "checkpoint_every_steps",
-            "keep_checkpoints",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"loop.{name} must be at least 1; got {getattr(self, name)}.")
+        intervals = ("log_every_steps", "checkpoint_every_steps")
+        for name in ("accumulate_steps", *intervals, "keep_checkpoints"):
+            check_whole(f"loop.{name}", getattr(self, name))
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"loop.ema_decay must be in [0, 1); got {self.ema_decay}.")
         if not 0 <= self.stop_at <= 1:
@@ -256,7 +251,7 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     for name in ("data", "clip", "model"):
         if name not in tree:
             raise InputError(f"The config has no section {name!r}; it must say at least that.")
-    sections = {name: dict(tree.get(name, {})) for name in SECTIONS}
+    sections = {name: _section(f"config.{name}", tree.get(name, {})) for name in SECTIONS}
     for name in ("model", "loss", "mesh"):
         check_keys(f"config.{name}", sections[name], SECTIONS[name])
     optim.check(sections["optim"])
@@ -264,7 +259,7 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
     multigrid.check_length(scalars["total_epochs"], scalars["total_steps"])
     sharding.check_rules(scalars["sharding_rules"])
-    evaluators = {n: _eval_settings(n, dict(s)) for n, s in sections.pop("eval").items()}
+    evaluators = {n: _eval_settings(n, s) for n, s in sections.pop("eval").items()}
     for name in ("data", "clip", "flow", "input", "loop", "multigrid"):
         if name == "flow" and name not in tree:
             sections[name] = None
@@ -372,8 +367,15 @@ def _one_center_crop(made: Recipe) -> dict[str, Any]:
     }
 
 
-def _eval_settings(name: str, given: dict[str, Any]) -> EvalSettings:
+def _section(where: str, given: Any) -> dict[str, Any]:
+    if not isinstance(given, Mapping | ml_collections.ConfigDict):
+        raise InputError(f"{where} must hold values by key; got {given!r}. Leave out what is none.")
+    return dict(given)
+
+
+def _eval_settings(name: str, settings: Any) -> EvalSettings:
     where = f"config.eval.{name}"
+    given = _section(where, settings)
     kind_name = given.pop("kind", "multi_view")
     kind = lookup(KINDS, kind_name, f"kind of evaluator ({where}.kind)")
     own = {f.name for f in dataclasses.fields(EvalSettings)} - {"kind", "view"}

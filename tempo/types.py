@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tempo.errors import InputError
+from tempo.errors import InputError, check_whole, is_whole
 
 Array = Any  # jax.Array or np.ndarray; jax is not imported here
 Batch = dict[str, Array]
@@ -54,11 +54,6 @@ def _check(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
 
 
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise InputError(f"{name} must be at least 1; got {value}.")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipSpec:
     """Which frames make one clip.
@@ -97,12 +92,12 @@ class ClipSpec:
     def __post_init__(self):
         # A config that went through JSON has lists.
         object.__setattr__(self, "train_strides", tuple(self.train_strides))
-        _check_positive("num_frames", self.num_frames)
-        _check_positive("stride", self.stride)
+        check_whole("num_frames", self.num_frames)
+        check_whole("stride", self.stride)
         for stride in self.train_strides:
-            _check_positive("every one of train_strides", stride)
+            check_whole("every one of train_strides", stride)
         _check("sampling", self.sampling, CLIP_SAMPLINGS)
-        _check_positive("frames_per_segment", self.frames_per_segment)
+        check_whole("frames_per_segment", self.frames_per_segment)
         if self.frames_per_segment > 1 and self.sampling != "segments":
             raise InputError(
                 f"frames_per_segment={self.frames_per_segment} is for clips of segments; with "
@@ -153,17 +148,15 @@ class FlowSpec:
 
     def __post_init__(self):
         object.__setattr__(self, "train_intervals", tuple(self.train_intervals))
-        _check_positive("num_snippets", self.num_snippets)
-        _check_positive("num_fields", self.num_fields)
-        if self.interval < 0:
-            raise InputError(f"interval must be at least 0; got {self.interval}.")
-        if (
-            len(self.train_intervals) != 2
-            or not 0 <= self.train_intervals[0] <= (self.train_intervals[1])
-        ):
+        check_whole("num_snippets", self.num_snippets)
+        check_whole("num_fields", self.num_fields)
+        check_whole("interval", self.interval, 0)
+        between = self.train_intervals
+        is_fit = len(between) == 2 and all(is_whole(tau, 0) for tau in between)
+        if not (is_fit and between[0] <= between[1]):
             raise InputError(
-                "train_intervals are the lowest and the highest interval, such as (1, 10); got "
-                f"{self.train_intervals}."
+                "train_intervals are the lowest and the highest interval, whole numbers such as "
+                f"(1, 10); got {between}."
             )
         _check("stride_rule", self.stride_rule, STRIDE_RULES)
 
@@ -231,20 +224,20 @@ class ViewSpec:
     seed: int = 0
 
     def __post_init__(self):
-        _check_positive("num_clips", self.num_clips)
+        check_whole("num_clips", self.num_clips)
         _check("clip_starts", self.clip_starts, CLIP_STARTS)
         _check("crop", self.crop, CROPS)
         _check("average", self.average, AVERAGES)
         if self.is_flipped not in (False, True):
             raise InputError(f"is_flipped must be True or False; got {self.is_flipped!r}.")
         for name in ("stride", "num_frames", "num_snippets"):
-            if getattr(self, name) < 0:
-                value = getattr(self, name)
-                raise InputError(f"{name} must be 0 (as the clip has it) or more; got {value}.")
+            check_whole(f"{name} (0 is as the clip has it)", getattr(self, name), 0)
+        for name in ("short_side_px", "size_px"):
+            check_whole(name, getattr(self, name))
         if self.order:
             _check("order", self.order, ORDERS)
-        if not 0 <= self.seed <= MAX_SEED:
-            raise InputError(f"seed must be 0 to 2**32 - 1; got {self.seed}.")
+        if not is_whole(self.seed, 0) or self.seed > MAX_SEED:
+            raise InputError(f"seed must be 0 to 2**32 - 1; got {self.seed!r}.")
         if self.crop != "full" and self.size_px > self.short_side_px:
             raise InputError(
                 f"A crop of size_px={self.size_px} does not fit frames resized to "

@@ -47,6 +47,8 @@ def test_plain_schedules_and_many_phases_are_short():
     steps = explain_schedule.explain(make(total_steps=6), 24)
     assert steps.startswith("24 videos (given), 6 steps, ") and "6 steps show 2.0" in steps
     assert "no steps: the weights" in explain_schedule.explain(make(total_epochs=0), 24)
+    with pytest.raises(InputError, match="freeze_base_steps=6 holds the base in all 6 steps"):
+        explain_schedule.explain(make(total_steps=6, optim={"freeze_base_steps": 6}), 24)
     many = make(multigrid={"cycle": "per_epoch"}, total_epochs=40.0)
     assert "... 220 more, likewise ..." in explain_schedule.explain(many, 24_000)
 

@@ -341,7 +341,7 @@ def refused(*flags):
         ),
         (["--config.model.neck.name=tpn", "--config.model.neck.alphas=(3,4)"], "alpha.*3.*4"),
         (["--config.model.norm_groups=3"], "model.norm_groups=3 does not divide the batch of 8"),
-        (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be at least 1; got 0"),
+        (["--config.loop.keep_checkpoints=0"], "keep_checkpoints must be .* 1 or more; got 0"),
         (["--config.schedule.name=cosin"], "Did you mean 'cosine'"),
         (["--config.init_from=nowhere"], "config.init_from: no folder 'nowhere'"),
         (["--config.input.clips_per_video=3"], "clips_per_video=3 does not divide batch_size=8"),

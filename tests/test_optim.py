@@ -189,3 +189,32 @@ def test_bad_patterns_are_found_before_the_run():
         optim.check_schedule({"name": "cosin"})
     with pytest.raises(InputError, match="Did you mean 'momentum'"):
         optim.check({"momentun": 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(
+            ({"name": "steps", "boundaries_steps": wrong}, "boundaries_steps must be whole numbers")
+            for wrong in (5, ("a",), (-3,), (2.5,), (5, 2), (3, 3), (True,))
+        ),
+        ({"name": "steps", "boundaries_epochs": ("a",)}, r"must be numbers .* got \('a',\)"),
+        ({"boundaries_steps": (1,)}, "the schedule 'steps', but the name is 'cosine'"),
+        ({"warmup_steps": 2.5}, "warmup_steps must be a whole number, 0 or more; got 2.5"),
+    ],
+)
+def test_schedules_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        optim.check_schedule(settings)
+
+
+def test_steps_that_the_run_does_not_reach_are_refused():
+    steps = {"name": "steps", "boundaries_steps": (3, 10)}
+    optim.make_schedule(11, 5, 8, **steps)
+    optim.make_schedule(0, 5, 8, **steps)  # of weights that are evaluated as they are
+    with pytest.raises(InputError, match=r"boundaries_steps=\(3, 10\) goes past the run.*only 10"):
+        optim.make_schedule(10, 5, 8, **steps)
+    for total_steps in (0, 6):
+        optim.check_length({"freeze_base_steps": 5}, total_steps)
+    with pytest.raises(InputError, match="freeze_base_steps=5 holds the base in all 5 steps"):
+        optim.check_length({"freeze_base_steps": 5}, 5)

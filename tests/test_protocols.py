@@ -88,7 +88,7 @@ def test_tsn_averages_the_scores_of_25_single_frames_and_their_ten_crops():
     assert view.clip_of(clip) == dataclasses.replace(clip, num_frames=1)
     assert view.flow_of(FlowSpec()) == FlowSpec(num_snippets=1)
     assert protocols.view_spec("tsn_25x10").flow_of(FlowSpec()) == FlowSpec()
-    with pytest.raises(InputError, match="num_snippets must be 0"):
+    with pytest.raises(InputError, match="num_snippets .* got -1"):
         ViewSpec(num_snippets=-1)
 
 

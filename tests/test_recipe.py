@@ -60,7 +60,11 @@ def test_defaults_come_from_the_callees():
         ("total_epochs", float("inf"), "total_epochs must be 0 or more, and finite; got inf"),
         ("total_steps", 2.5, "total_steps must be a whole number, 0 or more; got 2.5"),
         ("loop/ema_decay", 1.0, r"ema_decay must be in \[0, 1\); got 1.0"),
-        ("loop/accumulate_steps", 0, "accumulate_steps must be at least 1"),
+        ("loop/accumulate_steps", 0, "accumulate_steps must be a whole number, 1 or more; got 0"),
+        ("total_steps", True, "total_steps must be a whole number, 0 or more; got True"),
+        ("flow", None, "config.flow must hold values by key; got None"),
+        ("eval/single", "center", "config.eval.single must hold values by key; got 'center'"),
+        ("schedule/boundaries_steps", 5, "must be whole numbers that rise from above 0.* got 5"),
     ],
 )
 def test_misspelt_keys_and_bad_values_name_what_is_near(path, value, message):

@@ -5,13 +5,7 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tempo.errors import InputError
-
-
-def is_whole(value: Any, at_least: int = 1) -> bool:
-    """Whether a value is a whole number (True is none) of at least so much."""
-    is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return is_number and value >= at_least
+from tempo.errors import InputError, is_whole
 
 
 def is_number(value: Any) -> bool:
