@@ -18,8 +18,12 @@ from tempo import recipe as recipes
 from tempo.convert import inflate
 from tempo.errors import InputError, lookup
 from tempo.init_plan import Classes, Plan, Shapes
+from tempo.layers import sketch
 from tempo.models import tracing
 from tempo.types import Array
+
+# The leaf of a sketch that says how many dimensions it is for; see `tempo.layers.sketch`.
+_DIM = "/dim"
 
 Sources = str | Mapping[str, str]
 """Of weights: a folder, or folders by pathway."""
@@ -42,7 +46,7 @@ class Weights:
     Attributes:
       path: a step folder.
       info: what is stored beside the arrays.
-      shapes: of its variables, by collection.
+      shapes: of its variables, by collection; the `dim`s of its sketch are numbers.
       pathway: part of the model's backbone and head that they are for; "" is all of it.
     """
 
@@ -65,7 +69,7 @@ class Weights:
         initial = set(_source(self.info).get("initial", ()))
         return {
             name: shape
-            for name, shape in trees.named_shapes(self.shapes).items()
+            for name, shape in _shapes(self.shapes).items()
             if name not in initial or init_plan.part_of(name) == "backbone"
         }
 
@@ -90,13 +94,13 @@ class Start:
         """What a model takes of these weights.
 
         Args:
-          variables: of arrays or shapes, by collection.
+          variables: of `shapes_of`.
           classes: that the model scores.
 
         Raises:
           InputError: they are of another backbone.
         """
-        here = trees.named_shapes(variables)
+        here = _shapes(variables)
         there = {w.pathway: w.leaves for w in self.weights}
         merged = {
             name: there[pathway][own]
@@ -266,7 +270,7 @@ def open_weights(folder: str, pathway: str = "") -> Weights:
             "init=scratch behind the colon of a recipe starts without weights."
         )
     path = checkpoint.find(folder)
-    return Weights(path, pretrained.load_info(path), checkpoint.variable_shapes(path), pathway)
+    return Weights(path, pretrained.load_info(path), _stored(path), pathway)
 
 
 def imagined(recipe: recipes.Recipe, folder: str, pathway: str = "") -> Weights:
@@ -281,8 +285,7 @@ def imagined(recipe: recipes.Recipe, folder: str, pathway: str = "") -> Weights:
 
 
 def shapes_of(recipe: recipes.Recipe, num_classes: int = 2) -> dict[str, Any]:
-    """Shapes of `{"params", "batch_stats"}` of a config's model, for any number of classes.
-
+    """Shapes of the variables of a config's model, see `tracing.module_shapes`.
 
     Raises:
       InputError: `init_fresh` is no regular expression, or matches nothing of the model.
@@ -300,6 +303,24 @@ def shapes_of(recipe: recipes.Recipe, num_classes: int = 2) -> dict[str, Any]:
             "named such as 'params/backbone/stage1_block1/conv1/kernel'."
         )
     return shapes
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """Shapes of a step folder's variables, and what its sketch is for, which no shape tells."""
+    shapes = checkpoint.variable_shapes(path)
+    if "sketch" in shapes:
+        drawn = checkpoint.load_variables(path, {"sketch": shapes["sketch"]})["sketch"]
+        sketch.check(drawn, drawn, f"config.init_from: {path!r}")
+        shapes["sketch"] = drawn
+    return shapes
+
+
+def _shapes(variables: Any) -> Shapes:
+    """Shapes by leaf name; in place of that of a sketch's `dim`, which is a number, the number."""
+    return {
+        name: (int(leaf),) if name.endswith(_DIM) else tuple(leaf.shape)
+        for name, leaf in trees.named(variables).items()
+    }
 
 
 def _source(info: Mapping[str, Any]) -> Mapping[str, Any]:

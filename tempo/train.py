@@ -226,7 +226,7 @@ def _load(
     variables = {"params": abstract_state.params, "batch_stats": abstract_state.batch_stats}
     variables |= abstract_state.fixed
     classes = init_from.Classes(exp.records.num_classes, exp.records.class_names)
-    plan = weights.plan(variables, classes)
+    plan = weights.plan(init_from.shapes_of(exp.recipe, classes.count), classes)
     init_from.check_whole(exp.recipe, plan, variables)
     say(weights.report(plan))
     for own in weights.weights:

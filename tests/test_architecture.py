@@ -63,7 +63,7 @@ ALLOWED = {
     },
     "init_plan": {"errors", "trees"},
     "init_from": {
-        "errors", "types", "trees", "models", "convert", "checkpoint", "init_plan", "pretrained",
+        "errors", "types", "trees", "layers", "models", "convert", "checkpoint", "init_plan", "pretrained",
         "recipe", "stages", "streams",
     },
     "evaluate": {

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 import tempo
-from tempo import checkpoint, models, pretrained, recipe, streams, trees
+from tempo import checkpoint, init_from, models, pretrained, recipe, streams, trees
 from tempo import state as states
 from tempo.models import tracing
 from tempo.step import make_step
@@ -133,3 +133,23 @@ def test_views_of_another_length_are_for_networks_that_take_them():
     made = recipe_of({"backbone": BOTH, "neck": {**NECK, "level1": "concat"}}, eval=tsn)
     with pytest.raises(tempo.InputError, match="^config.eval.tsn shows .* 'flow': \\(1, 32"):
         streams.check_views(made)
+
+
+def test_a_run_takes_no_pyramid_of_other_dimensions(trained, tmp_path):
+    """Places of 16 dimensions, read as of 8, would be outside of them; no shape tells."""
+    model, shape, _, after = trained
+    variables, path = jax.device_get(after.eval_variables()), str(tmp_path / "weights")
+    pretrained.save_model(path, variables, info_of(shape))
+    sections = info_of(shape)["config"]
+    taken = {}
+    for dim in (16, 8):
+        sections["model"] = {"backbone": BOTH, "neck": {**NECK, "level3_dim": dim}}
+        made = recipe.from_config({**sections, "init_from": path})
+        plan = init_from.begin(made).plan(init_from.shapes_of(made, 5), init_from.Classes(5))
+        taken[dim] = {name.split("/")[1] for name in plan.taken}
+    assert taken == {16: {"backbone", "neck", "head"}, 8: {"backbone"}}
+    level = variables["sketch"]["neck"]["level3"]
+    level["h1"] = level["h1"] + 1000
+    checkpoint.save_variables(path, variables, info_of(shape))
+    with pytest.raises(tempo.InputError, match="outside 0 to 15; the file is damaged"):
+        init_from.begin(made)
