@@ -62,12 +62,13 @@ def create(
     rules = lookup(_RULES, name, "optimizer")(momentum=momentum, nesterov=nesterov, b2=b2, eps=eps)
     decay = optax.add_decayed_weights(weight_decay, lambda tree: trees.mask(tree, decay_pattern))
     freeze = _freeze(frozen_pattern)
-    hold = _hold(base_pattern, freeze_base_steps)
+    # None where nothing is held: every part of a chain has a place in stored states.
+    hold = (_hold(base_pattern, freeze_base_steps),) if freeze_base_steps else ()
     return optax.chain(
         freeze,
-        hold,
+        *hold,
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        *((decay, hold, rules) if name == "sgd" else (rules, decay, hold)),
+        *((decay, *hold, rules) if name == "sgd" else (rules, decay, *hold)),
         _multiply(lr_multipliers),
         optax.scale_by_learning_rate(schedule),
         freeze,
@@ -293,8 +294,6 @@ def _freeze(pattern: str) -> optax.GradientTransformation:
 
 def _hold(pattern: str, num_steps: int) -> optax.GradientTransformation:
     """Zeroes the leaves of a pattern in the first steps."""
-    if not num_steps:
-        return optax.identity()
     held = optax.scale_by_schedule(lambda step: jnp.where(step < num_steps, 0.0, 1.0))
     return optax.masked(held, lambda tree: trees.mask(tree, pattern))
 

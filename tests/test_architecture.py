@@ -63,8 +63,8 @@ ALLOWED = {
     },
     "init_plan": {"errors", "trees"},
     "init_from": {
-        "errors", "types", "trees", "layers", "models", "convert", "checkpoint", "init_plan", "pretrained",
-        "recipe", "stages", "streams",
+        "errors", "types", "trees", "layers", "models", "convert", "checkpoint", "init_plan",
+        "pretrained", "recipe", "stages", "streams",
     },
     "evaluate": {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",

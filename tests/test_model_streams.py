@@ -137,7 +137,7 @@ def test_views_of_another_length_are_for_networks_that_take_them():
 
 def test_a_run_takes_no_pyramid_of_other_dimensions(trained, tmp_path):
     """Places of 16 dimensions, read as of 8, would be outside of them; no shape tells."""
-    model, shape, _, after = trained
+    _, shape, _, after = trained
     variables, path = jax.device_get(after.eval_variables()), str(tmp_path / "weights")
     pretrained.save_model(path, variables, info_of(shape))
     sections = info_of(shape)["config"]

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from tempo import optim
+from tempo import optim, trees
 from tempo.errors import InputError
 
 
@@ -218,3 +218,12 @@ def test_steps_that_the_run_does_not_reach_are_refused():
         optim.check_length({"freeze_base_steps": 5}, total_steps)
     with pytest.raises(InputError, match="freeze_base_steps=5 holds the base in all 5 steps"):
         optim.check_length({"freeze_base_steps": 5}, 5)
+
+
+@pytest.mark.parametrize(("name", "place"), [("sgd", "3/trace"), ("adamw", "2/mu")])
+def test_momentum_stays_where_stored_states_have_it(name, place):
+    """Runs of earlier versions go on with what they stored under these names."""
+    state = optim.create(optax.constant_schedule(0.1), name=name, clip_norm=1.0).init(
+        {"w": jnp.zeros(2)}
+    )
+    assert f"{place}/w" in trees.leaf_names(state)

@@ -36,6 +36,8 @@ Piece = tuple[Clips, np.ndarray]
 # Batches given to the devices whose scores have not been fetched: one at work, one waiting.
 _IN_FLIGHT = 2
 _FETCHED = ("logits", "probs")
+# Of the videos that are read together; as much again is read ahead, twice.
+_MOST_BYTES = 2 << 30
 
 
 def make_predict(
@@ -293,10 +295,23 @@ class Scorer:
                     yield views, tags.reshape(-1, 3)
 
     def _videos_at_once(self) -> int:
-        """Videos that are read together: they fill a batch, and give each thread one."""
+        """Videos that are read together: they fill a batch, and give each thread one.
+
+        Fewer where all their views would be too much to hold: 250 views of three snippets of flow
+        are 0.8 GB.
+        """
         num_clips = self.batch_size // self.num_processes
         num_videos = max(-(-num_clips // self.view.num_views), self._num_threads)
+        num_videos = min(num_videos, max(1, _MOST_BYTES // self._bytes_of_video()))
         return min(num_videos, -(-len(self.split) // self.num_processes))
+
+    def _bytes_of_video(self) -> int:
+        """Of all views of one video; of whole frames those of a square."""
+        view, pictures = self.view, 3 * (self.clip.num_read + self.extra_frames)
+        if self.flow is not None:
+            pictures += self.flow.num_snippets * 2 * self.flow.num_fields
+        side = view.short_side_px if view.crop == "full" else view.size_px
+        return view.num_views * pictures * side**2
 
 
 def shown(batches: Iterable[Batch], total: int, title: str) -> Iterable[Batch]:

@@ -110,3 +110,14 @@ def test_splits_and_batches_that_cannot_be_used(records, monkeypatch):
     monkeypatch.setattr("tempo.data.records.Split.__len__", lambda self: 0)
     with pytest.raises(InputError, match="eval.test.split='test' of .* has no videos"):
         numbered.scorer(records)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1 << 30, 4), (3 * 2 * 3 * 4 * 32**2, 3), (1, 1)])
+def test_no_more_videos_are_read_together_than_memory_allows(monkeypatch, most, expected):
+    monkeypatch.setattr(streaming, "_MOST_BYTES", most)
+    scorer = object.__new__(streaming.Scorer)
+    scorer.view = ViewSpec(num_clips=2, size_px=32, short_side_px=36)
+    scorer.clip, scorer.extra_frames, scorer.flow = ClipSpec(num_frames=4), 0, None
+    scorer.batch_size, scorer.reader, scorer.split = 8, {"process_count": 1}, range(10)
+    scorer._num_threads = 2
+    assert scorer._videos_at_once() == expected
