@@ -54,8 +54,8 @@ ALLOWED = {
         "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
     },
     "pretrained": {
-        "version", "errors", "types", "layers", "models", "data", "checkpoint", "progress", "recipe",
-        "streams",
+        "version", "errors", "types", "layers", "models", "data", "checkpoint", "progress",
+        "recipe", "streams",
     },
     "convert": {
         "errors", "types", "trees", "files", "layers", "models", "protocols", "papers",
