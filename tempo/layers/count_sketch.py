@@ -5,7 +5,7 @@ Sources: Pham and Pagh, KDD 2013 (sketches of products); Gao et al., arXiv 1511.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -102,8 +102,8 @@ _sketch_rows.defvjp(_sketch_forward, _sketch_backward)
 
 
 @jax.custom_vjp
-def circular_convolution(x: Sequence[Any]):
-    """The circular convolution over the last axis of m arrays `[...,d]`, float32 by FFT.
+def circular_convolution(x: list[Any] | tuple[Any, ...]):
+    """The circular convolution over the last axis of a list or tuple of m `[...,d]`, by FFT.
 
     Its gradients are circular correlations, written out: JAX transposes a real FFT by a complex one
     of full length, with twice the work and memory.
@@ -113,7 +113,9 @@ def circular_convolution(x: Sequence[Any]):
 
 def _convolve(x):
     spectra = [jnp.fft.rfft(y) for y in x]
-    return jnp.fft.irfft(math.prod(spectra[1:], start=spectra[0]), n=x[0].shape[-1]), spectra
+    product = math.prod(spectra[1:], start=spectra[0])
+    # As many spectra, in the same sequence: gradients must have the structure of x.
+    return jnp.fft.irfft(product, n=x[0].shape[-1]), type(x)(spectra)
 
 
 def _correlate(spectra, g):
@@ -123,7 +125,7 @@ def _correlate(spectra, g):
         others = spectra[:i] + spectra[i + 1 :]
         product = math.prod(map(jnp.conj, others), start=upwards)
         gradients.append(jnp.fft.irfft(product, n=g.shape[-1]))
-    return (gradients,)
+    return (type(spectra)(gradients),)
 
 
 circular_convolution.defvjp(_convolve, _correlate)
