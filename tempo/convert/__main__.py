@@ -2,6 +2,7 @@
 
     python -m tempo.convert --source mmaction2 --input tpn.pth --out weights/tpn
     python -m tempo.convert --to mmaction2 --checkpoint runs/x --out x.pth
+    python -m tempo.convert --to tempo --checkpoint runs/x --out weights/x
     python -m tempo.convert --fuse --checkpoint runs/x --out weights/x_fused
 
 Exit status: 0 done, 2 bad input or weights that do not fit.
@@ -16,7 +17,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tempo.errors import InputError
+from tempo.errors import InputError, lookup
+
+_OURS = "tempo"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(asked) != 1:
             raise InputError(
                 "Say --source NAME --input FILE --out DIR, --to mmaction2 --checkpoint DIR --out "
-                "FILE, or --fuse --checkpoint DIR --out DIR."
+                "FILE, --to tempo --checkpoint DIR --out DIR, or --fuse --checkpoint DIR --out DIR."
             )
         _RUNS[asked[0]](given, shlex.join(["python", "-m", "tempo.convert", *argv]))
     except InputError as error:
@@ -95,10 +98,14 @@ def _incoming(given: dict[str, Any], command: str) -> None:
 
 
 def _outgoing(given: dict[str, Any], command: str) -> None:
-    del command
-    _need(given, ("checkpoint",), ("input", "model", "classes", "flow", "alphas", "inflate"))
+    useless = ("input", "model", "classes", "flow", "alphas", "inflate")
+    _need(given, ("checkpoint",), useless)
     from tempo.convert import outgoing, tensor_files
 
+    lookup({_OURS: None, **outgoing.TARGETS}, given["to"], "format (--to)")
+    if given["to"] == _OURS:
+        _need(given, (), ("partial",), f"--to {_OURS}")
+        return _weights_alone(given, command)
     _check_place(given["out"])
     tensor_files.check_path(given["out"])
     export = outgoing.read(given["checkpoint"], to=given["to"], partial=given.get("partial", ()))
@@ -109,6 +116,20 @@ def _outgoing(given: dict[str, Any], command: str) -> None:
     for note in export.notes:
         print(f"note       {note}")
     print(f"wrote      {given['out']}: {len(export.arrays)} entries")
+
+
+def _weights_alone(given: dict[str, Any], command: str) -> None:
+    from tempo import checkpoint, pretrained, trees
+    from tempo.convert import weights_alone
+
+    _check_place(given["out"])
+    checkpoint.check_replaceable(given["out"])
+    found = weights_alone.read(given["checkpoint"], command=command)
+    with _writing(given["out"]):
+        pretrained.save_model(given["out"], found.variables, found.info)
+    count = trees.count_params(found.variables["params"])
+    sketches = "" if "sketch" not in found.variables else ", with the sketches they were trained on"
+    print(f"wrote      {given['out']}: {count:,} parameters{sketches}")
 
 
 def _fuse(given: dict[str, Any], command: str) -> None:
@@ -129,8 +150,10 @@ def _fuse(given: dict[str, Any], command: str) -> None:
 _RUNS = {"source": _incoming, "to": _outgoing, "fuse": _fuse}
 
 
-def _need(given: dict[str, Any], needed: Sequence[str], useless: Sequence[str]) -> None:
-    verb = next(f"--{name}" for name in _RUNS if name in given)
+def _need(
+    given: dict[str, Any], needed: Sequence[str], useless: Sequence[str], verb: str = ""
+) -> None:
+    verb = verb or next(f"--{name}" for name in _RUNS if name in given)
     for flag in needed:
         if flag not in given:
             raise InputError(f"{verb} needs --{flag} too.")
@@ -180,8 +203,18 @@ def _parser() -> argparse.ArgumentParser:
         "tsm_release or mtnet_release",
     )
     add("--input", metavar="FILE", help=".pth, .pt, .pkl or .safetensors")
-    add("--out", required=True, metavar="PATH", help="folder (with --to: .pth or .safetensors)")
-    add("--to", metavar="NAME", help="write a checkpoint of ours for mmaction2")
+    add(
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="folder (with --to mmaction2: .pth or .safetensors)",
+    )
+    add(
+        "--to",
+        metavar="NAME",
+        help="write a checkpoint of ours for mmaction2; or tempo: a run's weights alone, as a "
+        "checkpoint of ours without what only training needs",
+    )
     add(
         "--fuse",
         action="store_true",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tempo import models, pretrained, trees
+from tempo.convert import weights_alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Fused:
     """What is written, and what it was.
 
     Attributes:
-      variables: `{"params", "batch_stats"}`.
+      variables: `params`, `batch_stats` and, if the model has one, `sketch`.
       info: what is written beside them.
       num_before, num_after: parameters.
     """
@@ -36,15 +37,7 @@ def read(checkpoint: str, *, command: str = "") -> Fused:
     _, variables, info = pretrained.load_model(checkpoint)
     config = info["config"]
     arguments, fused = models.fuse(config["model"], variables)
-    beside = {k: v for k, v in info.items() if k not in ("path", "preprocessing", "views")}
-    beside |= {
-        "config": {**config, "model": arguments},
-        "source": {
-            "source": "fused",
-            "file": info["path"],
-            "step": info.get("step", 0),
-            "command": command,
-        },
-    }
+    beside = weights_alone.beside(info, "fused", command)
+    beside |= {"config": {**config, "model": arguments}}
     before, after = (trees.count_params(v["params"]) for v in (variables, fused))
     return Fused(fused, beside, before, after)

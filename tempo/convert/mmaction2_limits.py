@@ -116,6 +116,12 @@ def parts(backbone: nn.Module) -> dict[str, Part]:
 
 def check(model: nn.Module) -> None:
     """Raises `InputError` if mmaction2 has no such network, whatever its arrays."""
+    streams = getattr(model.backbone, "streams", ())
+    if len(streams) > 1:
+        raise InputError(
+            f"mmaction2 has no network of several streams ({' and '.join(streams)}), and this "
+            "model is one; keep it as a checkpoint of ours (--to tempo)."
+        )
     if not model.backbone.pathways():
         raise InputError(
             "Only ResNets are written for mmaction2; the model's backbone is of the kind "
@@ -132,7 +138,10 @@ def check(model: nn.Module) -> None:
     if model.neck is None:
         return
     if not isinstance(model.neck, tpn.TPN):
-        raise InputError("mmaction2 has no auxiliary heads without TPN (neck.name='aux').")
+        raise InputError(
+            f"mmaction2 has no neck {type(model.neck).__name__}, only TPN; keep the model as a "
+            "checkpoint of ours (--to tempo)."
+        )
     for field, values in NECK.items():
         if getattr(model.neck, field) not in values:
             _refuse(f"neck.{field}", model.neck, field, " and ".join(map(str, values)))

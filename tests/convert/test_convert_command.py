@@ -5,12 +5,13 @@ import json
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
 
 import tempo
-from tempo import pretrained, trees
+from tempo import checkpoint, models, pretrained, state, trees
 from tempo.convert import __main__ as convert
 from tempo.convert import mmaction2, rules, tensor_files, tpn_release
 from tests.convert import synthetic
@@ -247,6 +248,52 @@ def test_fusing_gives_a_plain_network_with_the_same_scores(capsys):
     assert "nothing to fuse" in capsys.readouterr().err
     assert convert.main([*flags, "again", "--model", "tsn_r50"]) == 2
     assert "--model has no meaning with --fuse" in capsys.readouterr().err
+
+
+def test_a_run_as_weights_alone_keeps_its_sketches_bit_by_bit(capsys):
+    stream = {"variant": "c2d_r18", "depths": (1, 0, 0, 0), "width": 4}
+    dims = {"level1_dim": 8, "level2_dim": 8, "level3_dim": 16, "attention_width": 4}
+    model = {
+        "backbone": {"variant": "two_stream", "spatial": stream, "temporal": stream},
+        "neck": {"name": "stpn", **dims},
+    }
+    clips = {"video": np.ones((1, 1, 16, 16, 3)), "flow": np.ones((1, 3, 16, 16, 20))}
+    made = models.create(5, **model)
+    own = jax.jit(lambda key: made.init(key, clips, train=False))(jax.random.key(7))
+    trained = state.TrainState(
+        step=jnp.int32(3),
+        params=jax.tree.map(jnp.zeros_like, own["params"]),
+        batch_stats=own["batch_stats"],
+        opt_state=own["params"],
+        ema_params=own["params"],
+        ema_batch_stats=own["batch_stats"],
+        sketch=own["sketch"],
+    )
+    config = {"model": model, "clip": {"num_frames": 1}, "input": {"size_px": 16}}
+    config |= {"flow": {"num_snippets": 3}}
+    info = {"config": config, "class_names": list("abcde"), "num_classes": 5, "step": 3}
+    with checkpoint.Checkpoints("run") as checkpoints:
+        checkpoints.save(3, trained, info)
+        checkpoints.wait()
+    flags = ["--to", "tempo", "--checkpoint", "run", "--out", "alone"]
+    assert convert.main(flags) == 0
+    assert "with the sketches they were trained on" in capsys.readouterr().out
+    made, variables, told = tempo.load_model("alone")
+    assert set(variables) == {"params", "batch_stats", "sketch"}
+    run_model = jax.jit(lambda v: made.apply(v, clips, train=False)["logits"])
+    np.testing.assert_array_equal(run_model(variables), run_model(own))
+    assert trees.named(variables["sketch"]).keys() == trees.named(own["sketch"]).keys()
+    for name, value in trees.named(own["sketch"]).items():
+        kept = trees.named(variables["sketch"])[name]
+        assert kept.dtype == value.dtype
+        np.testing.assert_array_equal(kept, value, err_msg=name)
+    assert (told["class_names"], told["source"]["step"]) == (list("abcde"), 3)
+    stored = trees.named(checkpoint.variable_shapes(checkpoint.find("alone")))
+    assert not any("opt_state" in name for name in stored)
+    assert convert.main([*flags, "--partial", "neck"]) == 2
+    assert "--partial has no meaning with --to tempo" in capsys.readouterr().err
+    assert convert.main(["--to", "mmaction2", "--checkpoint", "alone", "--out", "x.pth"]) == 2
+    assert "no network of several streams" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

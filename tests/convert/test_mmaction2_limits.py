@@ -48,10 +48,19 @@ def test_necks_that_mmaction2_lacks_are_refused():
     mmaction2_limits.check(models.create(5, backbone=DEEP, neck=TPN))
     for neck, message in (
         (TPN | {"flow": "top_down"}, "neck.flow='top_down'; it has cascade and parallel"),
-        ({"name": "aux"}, "no auxiliary heads without TPN"),
+        ({"name": "aux"}, "no neck AuxHeads, only TPN"),
+        ({"name": "snippets"}, "no neck Snippets, only TPN"),
     ):
         with pytest.raises(InputError, match=message):
             mmaction2_limits.check(models.create(5, backbone=DEEP, neck=neck))
+
+
+@pytest.mark.parametrize("parts", [{"neck": {"name": "stpn"}}, {"head": {"name": "late_fusion"}}])
+def test_networks_of_two_streams_are_refused(parts):
+    pair = {"variant": "two_stream", "spatial": FLAT, "temporal": FLAT}
+    with pytest.raises(InputError, match="no network of several streams .video and flow.") as error:
+        mmaction2_limits.check(models.create(5, backbone=pair, **parts))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
