@@ -168,7 +168,7 @@ def read(
     if layout.family and layout.family.window:  # on which no shape depends
         window = layout.family.window(made.backbone, config["clip"]["num_frames"], settings.size_px)
         config["model"]["head"] = {"window": window, **config["model"].get("head", {})}
-    flat = trees.named(tracing.module_shapes(made, clip_shape))
+    flat = trees.named(tracing.variable_shapes(num_classes, config["model"], clip_shape))
     mapped = _fitted(mapped, layout, flat, public, inflation)
     compared = comparison.compare(
         mapped,
@@ -311,13 +311,16 @@ def _preprocessing(
     clip = {**clip, **settings.clip}
     view = {**protocols.VIEW_SETS[views], **settings.view}
     check_keys("clip", clip, ClipSpec)
-    ClipSpec(**clip)
+    stacked = ClipSpec(**clip).frames_per_segment
     ViewSpec(**view)
     mean, std = (getattr(settings, k) or getattr(source, k) for k in ("mean", "std"))
-    normalize = {"name": "normalize", "mean": list(mean), "std": list(std)}
+    if stacked > 1:  # the mean is in no difference
+        op = {"name": "stack_differences", "frames_per_segment": stacked, "std": list(std)}
+    else:
+        op = {"name": "normalize", "mean": list(mean), "std": list(std)}
     return {
         "clip": clip,
-        "input": {"size_px": settings.size_px, "device_ops": [normalize]},
+        "input": {"size_px": settings.size_px, "device_ops": [op]},
         "eval": {"multi_view": view},
     }
 
@@ -326,7 +329,7 @@ def _clip_shape(target: Any, config: dict[str, Any], size_px: int) -> tuple[int,
     """`[T,H,W,C]` of what the network reads of a clip; one that reads flow gets its section too."""
     frames = config["clip"]["num_frames"]
     if not isinstance(target, families.Found) or target.stream == "video":
-        return frames, size_px, size_px, 3
+        return frames, size_px, size_px, getattr(target, "channels", 3)
     fields = {"num_snippets": frames, "num_fields": target.channels // 2}
     config["flow"] = {**fields, "stride_rule": "segments"}
     # Views have as many snippets as a network of frames would have frames: of TSN's 250 one each.

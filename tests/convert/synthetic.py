@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tempo import models, trees
+from tempo import trees
 from tempo.convert import mmaction2, rules, tensor_files
 from tempo.models import tracing
 
@@ -14,8 +14,7 @@ SIZE = ["--size", "32", "--crop-size", "32", "--short-side", "32"]
 
 def leaves(model, num_classes=K, clip=(8, 32, 32, 3)):
     """Random leaves of a model by name."""
-    made = models.create(num_classes, **model)
-    shapes = tracing.module_shapes(made, clip)
+    shapes = tracing.variable_shapes(num_classes, model, clip)
     rng = np.random.default_rng(0)
     return {
         name: rng.uniform(0.5, 1.5, size=s.shape).astype(np.float32)
