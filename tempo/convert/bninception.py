@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tempo.convert import rules
+from tempo.convert.families import STEMS
 from tempo.convert.source import Defaults, Family, Layout, Protocol, Source
 from tempo.errors import InputError
 from tempo.models import bninception
@@ -21,6 +22,7 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)
 """Of red, green and blue, as Caffe's networks of TSN's time have it; they divide by nothing."""
 
 STEM = "conv1_7x7_s2"
+_COLOURED = tuple(count for count, stem in STEMS.items() if stem.stream == "video")
 _BRANCHES = {
     "b1x1": "1x1",
     "b3x3_reduce": "3x3_reduce",
@@ -50,14 +52,15 @@ BACKBONE: tuple[rules.Row, ...] = (
 
 
 def stem_turned_round(arrays: Mapping[str, np.ndarray], key: str) -> rules.Arrays:
-    """The arrays, with the colours of the stem `key` `[F,3,...]` in the reverse order.
+    """The arrays, with the colours of the stem `key` `[F,C,...]` in the reverse order.
 
-    A stem of another number of channels, such as those of flow, stays as it is.
+    Of stacked differences those of each; a stem of flow stays as it is.
     """
     kernel = arrays.get(key)
-    if kernel is None or kernel.ndim != 4 or kernel.shape[1] != 3:
+    if kernel is None or kernel.ndim != 4 or kernel.shape[1] not in _COLOURED:
         return dict(arrays)
-    return {**arrays, key: kernel[:, ::-1]}
+    groups = kernel.reshape(len(kernel), -1, 3, *kernel.shape[2:])
+    return {**arrays, key: groups[:, :, ::-1].reshape(kernel.shape)}
 
 
 def _unpacked(prefix: str):
@@ -86,7 +89,12 @@ FAMILY = Family(
     about="BN-Inception",
     backbone=bninception.BNInception,
     read=_fields,
-    protocols={"tsn_bninception": Protocol(), "tsn_bninception_flow": Protocol()},
+    defaults="segments",
+    protocols={
+        "tsn_bninception": Protocol(),
+        "tsn_bninception_rgb_diff": Protocol(),
+        "tsn_bninception_flow": Protocol(),
+    },
 )
 """What the arrays of BN-Inception tell."""
 
@@ -111,7 +119,7 @@ SOURCE = Source(
         _layout("", "last_linear", "fc", "fc-action", "fc_action"),
     ),
     defaults={
-        "dense": Defaults(clip={"num_frames": 3, "sampling": "segments"}, views="tsn_25x10"),
+        "segments": Defaults(clip={"num_frames": 3, "sampling": "segments"}, views="tsn_25x10"),
     },
     mean=CAFFE_MEAN,
     std=(1.0, 1.0, 1.0),

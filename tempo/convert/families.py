@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import linen as nn
 
@@ -10,6 +10,24 @@ from tempo import models
 from tempo.convert import rules
 from tempo.convert.source import Family, Source
 from tempo.errors import InputError, check_keys
+from tempo.models import presets
+
+
+class Stem(NamedTuple):
+    """What a stem of so many channels reads: a row of `tempo.types.STREAMS`, of such clips."""
+
+    stream: str
+    clip: Mapping[str, Any]
+    about: str
+
+
+STEMS: dict[int, Stem] = {
+    3: Stem("video", {}, "frames"),
+    15: Stem("video", {"frames_per_segment": 6}, "the five differences of six frames"),
+    20: Stem("flow", {}, "ten fields of flow"),
+}
+"""By channels, as TSN has them (arXiv 1608.00859); of flow there may be others, if a user says so.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +45,7 @@ class Found:
       size_px, view: of a `Protocol`.
       assumed: in words, what no array tells.
       channels: that the stem reads.
+      stream: what that is, a row of `tempo.types.STREAMS`; of flow each field is two channels.
       neck: none.
     """
 
@@ -41,14 +60,13 @@ class Found:
     clip: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assumed: tuple[str, ...] = ()
     channels: int = 3
+    stream: str = "video"
     neck: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    family = "dense"
-
     @property
-    def stream(self) -> str:
-        """What it reads, a row of `tempo.types.STREAMS`; of flow each field is two channels."""
-        return "video" if self.channels % 2 else "flow"
+    def family(self) -> str:
+        """Which of the source's `Defaults` are its."""
+        return self.kind.defaults
 
     def model(self) -> dict[str, Any]:
         """Arguments of `models.create`: what the user says, or the preset that needs least else."""
@@ -72,7 +90,7 @@ class Found:
         rows = {name: models.MODELS[name] for name in self.kind.protocols or models.MODELS}
         for name, row in rows.items():
             kind, _ = models.BACKBONES.get(row["backbone"]["variant"], (None, {}))
-            is_fed = row.get("stream", "video") == self.stream
+            is_fed = row.get("stream", "video") == self.stream and _reads(name, self)
             if kind is self.kind.backbone and "neck" not in row and is_fed:
                 made = models.create(1, name=name).backbone
                 needs[name] = len(_differing(made, {**self.guessed, **self.told}))
@@ -129,18 +147,27 @@ def network(
         for said, flags in ((guess.fields, "--model"), (guess.clip, "--frames, --stride"))
         if said and not (asked and flags == "--model")
     )
+    channels = shapes["params/backbone/stem_conv/kernel"][-2]
+    made = _made(asked) if asked else None
+    stem = _stem(channels, kind, made)
     found = Found(
         kind=kind,
         told=told,
         guessed=guessed,
         num_classes=shapes.get(rules.FC, (0, 0))[1],
-        channels=shapes["params/backbone/stem_conv/kernel"][-2],
+        channels=channels,
+        stream=stem.stream,
         head=kind.read_head(shapes) if kind.read_head else {},
-        clip={k: v for guess in guesses for k, v in guess.clip.items()},
+        clip={k: v for guess in guesses for k, v in guess.clip.items()} | stem.clip,
         assumed=assumed,
     )
-    if asked:
-        _check(asked, found)
+    if not asked and not found.presets():
+        raise InputError(
+            f"The weights' stem reads {channels} channels, {stem.about}, and no {kind.about} here "
+            "does: check --source and the file."
+        )
+    if made:
+        _check(asked, made, found)
         found = dataclasses.replace(found, asked=asked)
     return found.fed()
 
@@ -166,21 +193,61 @@ def blocks_of(shapes: Mapping[str, Any], prefix: str = "params/backbone/") -> tu
     return tuple(depths)
 
 
-def _check(asked: Mapping[str, Any], found: Found) -> None:
-    """Raises `InputError` unless the network asked for is the one of the weights."""
+def _reads(name: str, found: Found) -> bool:
+    """Whether frames of a preset have the channels of the stem; flow has as many as it is given."""
+    return found.stream != "video" or presets.channels_of(name)["video"] == found.channels
+
+
+def _stem(channels: int, kind: Family, made: nn.Module | None) -> Stem:
+    """What the stem reads: as the user says, or as TSN has it.
+
+    Args:
+      channels: of the stem.
+      kind: of network.
+      made: the model that the user asks for, if any.
+
+    Raises:
+      InputError: nobody knows, or what the user says cannot be.
+    """
+    stem = STEMS.get(channels)
+    if made is not None and made.stream == "flow" and channels % 2 == 0:
+        return Stem("flow", {}, f"{channels // 2} fields of flow")
+    if stem and (made is None or made.stream == stem.stream):
+        return stem
+    known = ", ".join(f"{count} ({row.about})" for count, row in STEMS.items())
+    known = f"The weights' stem reads {channels} channels; known are {known}"
+    if made is None:
+        raise InputError(
+            f"{known}. If it reads fields of flow, two channels each, say so with --model "
+            f'\'{{"backbone": {{"variant": ...}}, "stream": "flow"}}\' of {kind.about}.'
+        )
+    raise InputError(f"{known}, and --model is a network of {made.stream}; leave --model out.")
+
+
+def _made(asked: Mapping[str, Any]) -> nn.Module:
     check_keys("model", asked, models.create)
-    what = asked.get("name") or "--model"
-    fit = found.model()
-    use = "" if "backbone" in fit else f"use --model {fit['name']} or "
-    fitting = f"; {use}leave --model out."
     try:
-        made = models.create(1, **asked).backbone
+        return models.create(1, **asked)
     except TypeError as error:  # JSON may hold a number where fields are due
         raise InputError(
             f"--model {dict(asked)} makes no model ({error}): give arguments of tempo.create_model."
         ) from None
+
+
+def _check(asked: Mapping[str, Any], model: nn.Module, found: Found) -> None:
+    """Raises `InputError` unless the network asked for is the one of the weights."""
+    what = asked.get("name") or "--model"
+    fit = found.model() if found.presets() else {"backbone": {}}
+    use = "" if "backbone" in fit else f"use --model {fit['name']} or "
+    fitting = f"; {use}leave --model out."
+    made = model.backbone
     if not isinstance(made, found.kind.backbone):
         raise InputError(f"{what} does not fit: the weights are of {found.kind.about}{fitting}")
+    if asked.get("name") and not _reads(asked["name"], found):
+        raise InputError(
+            f"{what} does not fit: the weights' stem reads {found.channels} channels, "
+            f"{STEMS[found.channels].about}{fitting}"
+        )
     said = asked.get("backbone", {})
     for field, value in _differing(made, found.told).items():
         if field in found.kind.of_source and field not in said:

@@ -96,6 +96,7 @@ class Family:
         wins over a preset that the user names.
       protocols: by preset, what its networks are fed with. Of presets that the arrays do not tell
         apart the first one here is assumed; others are not looked at, unless there are none here.
+      defaults: which of a source's `Defaults` are for its networks, see `Source.defaults`.
       window: of a backbone, the frames and the side of its training clips, the head's field of
         that name; None if its networks have the usual head.
     """
@@ -107,6 +108,7 @@ class Family:
     read_head: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]] | None = None
     of_source: Sequence[str] = ()
     protocols: Mapping[str, Protocol] = dataclasses.field(default_factory=dict)
+    defaults: str = "dense"
     window: Callable[[Any, int, int], Sequence[int]] | None = None
 
 

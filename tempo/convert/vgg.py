@@ -80,6 +80,7 @@ FAMILY = Family(
     backbone=vgg.VGG,
     read=_fields,
     read_head=_head,
+    defaults="segments",
     protocols={"tsn_vgg16": Protocol(), "tsn_vgg16_flow": Protocol()},
 )
 """What the arrays of VGG-16 tell."""

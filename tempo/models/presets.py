@@ -229,9 +229,14 @@ def clip_of(name: str) -> tuple[int, int]:
     return next(clip for pattern, clip in CLIPS.items() if fnmatch.fnmatch(name, pattern))
 
 
+def channels_of(name: str) -> dict[str, int]:
+    """The row of `CHANNELS` for a preset."""
+    return next(row for pattern, row in CHANNELS.items() if fnmatch.fnmatch(name, pattern))
+
+
 def clip_shapes(name: str, streams: Streams, num_frames: int, side_px: int) -> ClipShapes:
     """A clip of so many frames and pixels for a preset that reads these streams."""
-    channels = next(row for pattern, row in CHANNELS.items() if fnmatch.fnmatch(name, pattern))
+    channels = channels_of(name)
     found = [count for pattern, count in SNIPPETS.items() if fnmatch.fnmatch(name, pattern)]
     lengths = {"video": num_frames, "flow": found[0] if found else num_frames}
     shapes = {s: (lengths[s], side_px, side_px, channels[s]) for s in streams}
