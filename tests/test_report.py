@@ -2,18 +2,15 @@
 
 import html.parser
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tempo import report
-from tests import score_files
+from tests import forked, score_files
 
 FIGURES = {
     "classes", "confusion", "widths", "validation", "variance", "gain", "robustness", "use_of_time",
@@ -265,12 +262,7 @@ def test_runs_of_other_videos_are_refused(tmp_path, capsys, changed, message):
 
 def test_a_run_without_scores_is_refused_in_one_line(tmp_path):
     (tmp_path / "run").mkdir()
-    flags = ["--workdir", "run", "--out", "out"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "tempo.report", *flags], cwd=tmp_path,
-        capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(pathlib.Path(report.__file__).parent.parent)},
-    )  # fmt: skip
+    ran = forked.run("--workdir", "run", "--out", "out", module="tempo.report")
     assert ran.returncode == 2 and ran.stdout == ""
     assert ran.stderr.count("\n") == 1
     assert "'run' has no scores of single videos" in ran.stderr

@@ -3,11 +3,8 @@
 import functools
 import importlib.util
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +14,7 @@ from tempo import models, recipe, trees
 from tempo.errors import InputError
 from tempo.papers import tpn
 from tempo.papers.tpn_results import ROWS
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_CLASSES = {"tpn_k400": 400, "tpn_sthv1": 174, "tpn_sthv2": 174, "tpn_epic": 477}
@@ -226,13 +224,10 @@ def test_the_docstring_names_every_option_of_the_recipe(name):
         ),
     ],
 )
-def test_the_command_line_takes_a_row_from_any_folder(folder, path, arg, returncode, said):
-    run = subprocess.run(
-        [sys.executable, "-m", "tempo.main", "--config", f"{path}:{arg}", "--explain-sampling"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def test_the_command_line_takes_a_row_from_any_folder(
+    folder, path, arg, returncode, said, monkeypatch
+):
+    monkeypatch.chdir(folder)
+    run = forked.run("--config", f"{path}:{arg}", "--explain-sampling")
     assert run.returncode == returncode, run.stderr
     assert said in run.stdout if returncode == 0 else said == run.stderr
