@@ -47,9 +47,11 @@ class GuidedAttention(nn.Module):
         scores = nn.relu(self.conv(self.width, use_bias=True, name="conv1")(guide))
         zeros = nn.initializers.zeros
         conv2 = self.conv(1, use_bias=True, dtype=jnp.float32, kernel_init=zeros, name="conv2")
-        scores = conv2(scores)[..., 0]
+        with jax.default_matmul_precision("highest"):  # TF32 would round what softmax exaggerates
+            scores = conv2(scores.astype(jnp.float32))[..., 0]
         places = scores.reshape(*scores.shape[:2], -1)  # H W: over all of them, not over channels
         weights = jax.nn.softmax(places, axis=-1).reshape(scores.shape)
         # A sum and not a mean: the weights sum to 1 already.
-        pooled = jnp.einsum("bthw,bthwc->btc", weights, x.astype(jnp.float32))
+        precision = jax.lax.Precision.HIGHEST
+        pooled = jnp.einsum("bthw,bthwc->btc", weights, x.astype(jnp.float32), precision=precision)
         return pooled, weights

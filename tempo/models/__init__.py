@@ -102,7 +102,8 @@ def create(
       norm_group_size: clips of each part, in place of their number; 0 is off.
       norm_frozen: regular expression of paths of norms, such as `backbone/stage1_block1/norm1`,
         that keep their running statistics in training too (partial BN); `/(?!stem_norm)[^/]*$` is
-        of all norms but a network's first. "" is of none.
+        of all norms but a network's first. "" is of none. One that fits no norm freezes none: no
+        norm is known here, and `tempo.layers.norm.check_frozen` tells once they are.
       dtype: of activations, `float32` or `bfloat16`; parameters, norm statistics, pooled features
         and logits are float32 always.
       lowering: how convolutions are computed, see `tempo.layers.conv.choose`.

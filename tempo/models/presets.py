@@ -67,10 +67,13 @@ _MTCONV = {"conv_b": "mtconv", "attention": "sr"}
 # arXiv 2006.08247, with the gate of consistency off as in all networks of the authors' release: of
 # a new network hardly any clip is consistent, and what does not multiply a clip does not train.
 _SRTG = {"attention": {"name": "srtg", "is_gated": False}}
-# Stacks of optical flow in place of frames, dropout as TSN has it (arXiv 1608.00859).
-_FLOW = {"head": {"dropout_prob": 0.7}, "stream": "flow"}
+# Dropout and initial classifier as TSN has them of frames (arXiv 1608.00859), and of stacks of
+# optical flow in their place.
+_TSN = {"head": {"dropout_prob": 0.8, "init_std": 1e-3}}
+_FLOW = {"head": {"dropout_prob": 0.7, "init_std": 1e-3}, "stream": "flow"}
 # arXiv 1903.01038: two networks of one kind; dropout and initial classifier of its new layers are
-# those of TSN. B and C are what the pyramid is built up from: B reads one snippet of flow.
+# those of TSN. B and C are what the pyramid is built up from: B reads one snippet of flow. Late
+# fusion (A) is of networks that are trained alone; its one dropout is for those who train it whole.
 _TWO_BNINCEPTION, _TWO_VGG16, _TWO_R50 = (
     {"variant": "two_stream", "spatial": {"variant": base}, "temporal": {"variant": base}}
     for base in ("bninception", "vgg16", "c2d_r50")
@@ -96,12 +99,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "tsn_r152": {"backbone": {"variant": "c2d_r152"}},
     "tsn_r50_flow": {"backbone": {"variant": "c2d_r50"}, **_FLOW},
     "tsn_r152_flow": {"backbone": {"variant": "c2d_r152"}, **_FLOW},
-    "tsn_bninception": {"backbone": {"variant": "bninception"}, "head": {"dropout_prob": 0.8}},
+    "tsn_bninception": {"backbone": {"variant": "bninception"}, **_TSN},
     "tsn_bninception_flow": {"backbone": {"variant": "bninception"}, **_FLOW},
-    "tsn_bninception_rgb_diff": {
-        "backbone": {"variant": "bninception"},
-        "head": {"dropout_prob": 0.8},
-    },
+    "tsn_bninception_rgb_diff": {"backbone": {"variant": "bninception"}, **_TSN},
     "tsn_vgg16": {"backbone": {"variant": "vgg16"}, "head": {"name": "vgg"}},
     "tsn_vgg16_flow": {
         "backbone": {"variant": "vgg16"},

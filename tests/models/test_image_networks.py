@@ -47,10 +47,15 @@ def test_bninception_is_that_of_the_published_table(bn):
 
 def test_pools_in_ceil_mode_leave_what_caffe_does():
     for side, expected in ((112, 56), (9, 4), (4, 2), (2, 1), (1, 1)):
-        x = -np.ones((1, 1, side, side, 1), np.float32)
-        y = bninception._halved(x, bninception._ceil_mode(x))
-        assert y.shape == (1, 1, expected, expected, 1)
-        assert (y == -1).all()  # and not what stands beyond the border
+        grown = np.arange(side, dtype=np.float32) - 2 * side  # below what might stand beyond
+        for axis in (2, 3):
+            x = grown.reshape((-1, 1, 1) if axis == 2 else (1, -1, 1))
+            x = np.broadcast_to(x, (1, 1, side, side, 1))
+            y = np.asarray(bninception._halved(x, bninception._ceil_mode(x)))
+            assert y.shape == (1, 1, expected, expected, 1)
+            # Of each window the last one, and of a window that is cut the border's.
+            last = [grown[min(2 * i + 2, side - 1)] for i in range(expected)]
+            np.testing.assert_array_equal(np.moveaxis(y, axis, -1)[0, 0, 0, 0], last)
 
 
 def test_vgg16_is_the_published_one():

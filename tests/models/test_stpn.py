@@ -84,6 +84,39 @@ def test_the_motion_map_guides_what_is_seen():
     np.testing.assert_allclose(z[:, 0, 0, 0], expected, rtol=1e-5, atol=1e-6)
     still, _ = module.apply(variables, {**x, "temporal": -x["temporal"]}, train=False)
     assert np.abs(still - z).max() > 1e-3
+    # Level two is normalised: brighter frames are looked at in the same places.
+    variables["params"]["attention"]["conv2"]["kernel"] *= 0.1  # no place has it all
+    (z, _) = module.apply(variables, x, train=False)
+    (brighter, _) = module.apply(variables, {**x, "spatial": 16 * x["spatial"]}, train=False)
+    np.testing.assert_allclose(brighter, 16 * z, rtol=1e-4, atol=1e-4)
+    # Several frames are looked at one by one, and averaged.
+    other = x["spatial"][:, :, ::-1] ** 2
+    (alone, _) = module.apply(variables, {**x, "spatial": other}, train=False)
+    both = np.concatenate([x["spatial"], other], 1)
+    (mean, _) = module.apply(variables, {**x, "spatial": both}, train=False)
+    assert np.abs(alone - z).max() > 0.1
+    np.testing.assert_allclose(mean, (z + alone) / 2, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [0.0, 3.0])
+def test_the_norm_of_what_is_classified_is_the_scale(given):
+    (z, _), _ = neck(guidance="none", l2_scale=given).init_with_output(KEY, maps(1), train=False)
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), given or 32**0.5, rtol=1e-5)
+
+
+def test_half_precision_is_of_the_maps_alone():
+    """What is fused, attended to and classified is float32, and near to that of full precision."""
+    x = maps(3)
+    variables = neck().init(KEY, x, train=False)
+    variables["params"]["attention"]["conv2"]["kernel"] += 2.0
+    conv = models.create(2, backbone=TINY, dtype="bfloat16").backbone.conv
+    halves = jax.tree.map(lambda y: jnp.asarray(y, jnp.bfloat16), x)
+    full, half = (
+        module.apply(variables, given, train=False)[0]
+        for module, given in ((neck(), x), (STPN(conv, 2, **DIMS), halves))
+    )
+    assert half.dtype == jnp.float32
+    assert 0 < np.linalg.norm(half - full) < 0.05 * np.linalg.norm(full)
 
 
 def test_auxiliary_heads_score_each_stream_in_training():
