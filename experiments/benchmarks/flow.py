@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
     about = report.environment()
-    for size in args.size or ["320x240", "64x64"]:
-        width, height = (int(n) for n in size.lower().split("x"))
+    for size in args.size or [(320, 240), (64, 64)]:
+        width, height = size
         most = max(4, tvl1.pairs_per_call(height, width))
         frames, reference = moving(most + 1, height, width), None
         for method in args.method or list(flow.METHODS):
@@ -121,11 +121,22 @@ def against(reference: np.ndarray, fields: np.ndarray) -> dict[str, float]:
     }
 
 
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(n.isdecimal() and int(n) >= tvl1.MIN_SIDE_PX for n in sides):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not WIDTHxHEIGHT of at least {tvl1.MIN_SIDE_PX} each, such as 320x240"
+        )
+    return int(sides[0]), int(sides[1])
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.benchmarks.flow", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--size", action="append", help="WIDTHxHEIGHT; may be given often")
+    parser.add_argument(
+        "--size", action="append", type=_size, help="WIDTHxHEIGHT; may be given often"
+    )
     parser.add_argument(
         "--method", action="append", choices=list(flow.METHODS), help="may be given often"
     )

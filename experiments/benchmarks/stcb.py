@@ -177,6 +177,11 @@ def _arguments(argv):
     args = parser.parse_args(argv)
     if args.runs < 5:
         parser.error("--runs must be at least 5, fewer say nothing about the spread")
+    least = {"locations": 1, "width": 1, "inputs": 2, "side": 1, "batch": 1, "classes": 2}
+    given = [(name, getattr(args, name), low) for name, low in least.items()]
+    for name, value, low in [*given, *(("dims", dim, 1) for dim in args.dims)]:
+        if value < low:
+            parser.error(f"--{name} must be at least {low}; got {value}")
     methods = ("auto", *count_sketch.METHODS)
     if unknown := [m for m in args.methods if m not in methods]:
         parser.error(f"--methods {unknown[0]} is none of {', '.join(methods)}")

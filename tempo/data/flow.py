@@ -18,7 +18,7 @@ from tempo.data.flow_methods import METHODS
 from tempo.data.flow_methods import FlowMethod as FlowMethod
 from tempo.data.flow_methods import SmallFrameError as SmallFrameError
 from tempo.data.video import jpeg
-from tempo.errors import InputError, check_keys, lookup
+from tempo.errors import InputError, check_keys, is_whole, lookup
 
 BOUND = 20.0
 """Largest movement that 8 bits hold, in pixels per frame: dense_flow's `-b 20`, used by TSN."""
@@ -69,6 +69,7 @@ class FlowSettings:
 
 def create(
     method: str,
+    /,
     *,
     bound: float = BOUND,
     jpeg_quality: int = jpeg.QUALITY,
@@ -80,7 +81,7 @@ def create(
     Args:
       method: row of `METHODS`.
       bound: pixels at which flow is cut off; 255 steps span -bound to bound.
-      jpeg_quality: 1 to 100. Above 75 the 8 bits lose more than the JPEG.
+      jpeg_quality: 1 to 100, whole. Above 75 the 8 bits lose more than the JPEG.
       camera: `kept`, or `removed` for warped flow.
       **parameters: of the method, in place of its defaults.
 
@@ -90,10 +91,11 @@ def create(
     row = lookup(METHODS, method, "flow method")
     lookup(dict.fromkeys(cameras.CAMERAS), camera, "camera of optical flow")
     check_keys(f"Flow method {method!r}", parameters, row.compute)
-    if not 0 < bound < float("inf") or not 1 <= jpeg_quality <= 100:
+    has_bound = isinstance(bound, int | float) and 0 < bound < float("inf")
+    if not has_bound or not is_whole(jpeg_quality) or jpeg_quality > 100:
         raise InputError(
-            f"Flow needs a bound above 0 and a JPEG quality of 1 to 100; got {bound} and "
-            f"{jpeg_quality}."
+            "Flow needs a bound above 0 and a whole JPEG quality of 1 to 100; got "
+            f"{bound!r} and {jpeg_quality!r}."
         )
     values = row.defaults
     for name, value in parameters.items():

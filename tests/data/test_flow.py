@@ -228,6 +228,9 @@ def test_tvl1_defaults_are_those_of_opencv():
         ("dis", {"patch_stride_px": 5}, "more than half of patch_px=8; use at most 4."),
         ("dis", {"bound": 0}, "Flow needs a bound above 0"),
         ("dis", {"jpeg_quality": 101}, "JPEG quality of 1 to 100; got 20.0 and 101."),
+        ("dis", {"jpeg_quality": 90.5}, "whole JPEG quality of 1 to 100; got 20.0 and 90.5."),
+        ("dis", {"bound": "x", "jpeg_quality": "9"}, "got 'x' and '9'."),
+        ("dis", {"method": 3}, "has no key 'method'."),
     ],
 )
 def test_bad_settings_are_one_line(method, parameters, message):

@@ -148,3 +148,11 @@ assert not {"av", "cv2", "jax", "tensorflow_datasets"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "--short-side" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("said", ["method=3", "name=3", "bound=3", "camera=3", "jpeg_quality=3"])
+def test_what_has_a_flag_of_its_own_is_no_parameter_of_flow(said, tmp_path, capsys):
+    args = ("--videos", tmp_path, "--out", tmp_path / "out", "--flow", "dis", "--flow-set", said)
+    status, told = run(capsys, *args)
+    assert status == 2 and told.err.count("\n") == 1
+    assert "is no parameter of a method; say --flow" in told.err

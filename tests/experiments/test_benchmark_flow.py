@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from experiments.benchmarks import flow as benchmark
 from tempo.data import flow_methods
@@ -35,3 +36,11 @@ def test_rows(tmp_path, capsys, monkeypatch):
     # One run that is not counted, and three that are.
     assert len(seen["tvl1"]) == 4 and seen["tvl1"][0].shape == (4, 20, 40)
     np.testing.assert_array_equal(seen["tvl1"][0], seen["tvl1_jax"][0][:4])
+
+
+@pytest.mark.parametrize("size", ["320", "10x10", "64x", "-64x64", "axb"])
+def test_sizes_that_no_method_takes_are_refused(size, capsys):
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main([f"--size={size}"])
+    assert ended.value.code == 2
+    assert "is not WIDTHxHEIGHT of at least 16 each" in capsys.readouterr().err

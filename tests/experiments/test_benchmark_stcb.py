@@ -55,6 +55,8 @@ def test_pooling_is_run_and_timed(capsys):
     ("command", "message"),
     [
         (["--runs", "4"], "at least 5"),
+        (["--dims", "8", "0"], "--dims must be at least 1; got 0"),
+        (["--inputs", "1"], "--inputs must be at least 2; got 1"),
         (["--methods", "sorted"], "none of auto, matmul, scatter, loop"),
         (["--model", "tsn_r50"], "no pyramid; take one of stpn_bninception"),
     ],
