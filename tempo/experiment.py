@@ -105,8 +105,7 @@ def create(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Experiment:
     records = embedded.open_or_make(r.data.dir, r.data.generate, r.data.name)
     _check_mirroring(r, ops, records.dataset)
     _check_labels(r.data, records)
-    if streams.flow_spec(r) is not None:
-        records.check_flow()
+    streams.check_flow(r, records)
     return Experiment(
         config=tree,
         recipe=r,
@@ -382,6 +381,8 @@ def announce(experiment: Experiment) -> None:
         f"data      {records.name}: {records.num_classes} classes, videos: {videos}, "
         f"{records.kind} records, manifest {records.manifest_sha256[:12]}\n"
         f"model     {size.describe(records.num_classes, r.model, experiment.clip_shape)}",
+        *(f"flow      {line}" for line in streams.check_flow(r, records)),
+        sep="\n",
         flush=True,
     )
 

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from tempo import models
-from tempo.data import device_ops
+from tempo.data import device_ops, flow_sampling, pipeline
 from tempo.errors import InputError
 from tempo.models import tracing
 from tempo.recipe import Recipe
@@ -32,6 +33,37 @@ def flow_spec(r: Recipe) -> FlowSpec | None:
             "set model.stream='flow' or a backbone of two streams."
         )
     return None
+
+
+def check_flow(r: Recipe, records: pipeline.Records) -> tuple[str, ...]:
+    """Looks whether a dataset has the flow that the network reads, in videos that are long enough.
+
+    Args:
+      r: a checked config.
+      records: the dataset.
+
+    Returns:
+      What to tell the user: a line for each split that has videos shorter than the snippets.
+
+    Raises:
+      InputError: there is no flow, or snippets that no video of a split has room for.
+    """
+    flow = flow_spec(r)
+    if flow is None:
+        return ()
+    records.check_flow()
+    uses = [(r.data.train_split, flow, True)] * (not r.is_untrained)
+    uses += [(e.split, e.view.flow_of(flow), False) for e in r.eval.values()]
+    counts: dict[str, np.ndarray] = {}
+    lines: dict[str, None] = {}
+    for name, own, is_training in uses:
+        if name not in records.splits:  # who reads it says so
+            continue
+        if name not in counts:
+            rows = records.split(name).manifest
+            counts[name] = np.array([row["num_frames"] for row in rows], np.int64) - 1
+        lines |= dict.fromkeys(flow_sampling.coverage(name, counts[name], own, is_training))
+    return tuple(lines)
 
 
 def clip_shape(r: Recipe) -> ClipShapes:

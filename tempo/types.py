@@ -44,6 +44,8 @@ SHORT_POLICIES = ("hold_last", "loop")
 ORDERS = ("normal", "reverse", "concat")
 CLIP_STARTS = ("linspace", "ticks", "tsn", "random")
 STRIDE_RULES = ("center", "gap", "segments")
+MAX_INTERVAL = 10_000
+"""Largest tau of `FlowSpec`: minutes of any video, so that sums of some stay whole numbers."""
 CROPS = ("center", "three", "five", "ten", "full", "random")
 MAX_SEED = 2**32 - 1
 AVERAGES = ("probs", "logits")
@@ -159,6 +161,30 @@ class FlowSpec:
                 f"(1, 10); got {between}."
             )
         _check("stride_rule", self.stride_rule, STRIDE_RULES)
+        for name, low, high in (
+            ("interval", self.interval, self.interval),
+            ("train_intervals", *between),
+        ):
+            if high > MAX_INTERVAL:
+                raise InputError(f"{name} must be at most {MAX_INTERVAL} fields; got {high}.")
+            # One centre for all: every snippet would be the same.
+            if low == 0 and self.num_snippets > 1 and self.stride_rule == "center":
+                raise InputError(
+                    f"{name} of 0 makes all {self.num_snippets} snippets the same; use 1 or more, "
+                    "or num_snippets=1."
+                )
+
+    def step(self, interval: int) -> int:
+        """Fields between the centres of two neighbouring snippets of tau; `segments` have none."""
+        return interval + (self.num_fields if self.stride_rule == "gap" else 0)
+
+    def num_covered(self, interval: int) -> int:
+        """Fields from the first to the last of a clip's snippets at tau.
+
+        Of `segments`, the fewest in which all snippets have a place of their own.
+        """
+        step = 1 if self.stride_rule == "segments" else self.step(interval)
+        return self.num_fields + (self.num_snippets - 1) * step
 
 
 class ClipShape(NamedTuple):

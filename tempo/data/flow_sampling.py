@@ -22,6 +22,47 @@ def check(clip: ClipSpec) -> None:
         )
 
 
+def coverage(
+    split_name: str, num_fields: np.ndarray, flow: FlowSpec, is_training: bool
+) -> tuple[str, ...]:
+    """What to tell of a split whose videos are too short for the snippets: one line, or none.
+
+    Args:
+      split_name: for the line.
+      num_fields: stored fields of each video of the split.
+      flow: which fields go with a clip.
+      is_training: whether tau is drawn from `flow.train_intervals`.
+
+    Raises:
+      InputError: a distance (in training the least one) at which no video holds the centres of two
+        snippets, so that all but one would be copies of a video's first or last field.
+    """
+    low, high = flow.train_intervals if is_training else (flow.interval,) * 2
+    longest = int(np.max(num_fields, initial=0))
+    if not longest:
+        return ()
+    has_step = flow.num_snippets > 1 and not _is_of_segments(flow)
+    if has_step and flow.step(low) >= longest:
+        most = longest - 1 - flow.step(0)
+        least = 0 if flow.step(0) else 1
+        remedy = f"use at most {most}, or num_snippets=1" if most >= least else "use num_snippets=1"
+        raise InputError(
+            f"config.flow.{'train_intervals' if is_training else 'interval'} of {low} puts the "
+            f"centres of two snippets {flow.step(low)} fields apart, but no video of split "
+            f"{split_name!r} has more than {longest}; {remedy}."
+        )
+    wanted = flow.num_covered(high)
+    count = int(np.sum(np.asarray(num_fields) < wanted))
+    if not count:
+        return ()
+    upto = "up to " if high > low and has_step else ""
+    what = "some snippets coincide" if _is_of_segments(flow) else "their first or last ones repeat"
+    return (
+        f"{count} of {len(num_fields)} videos of split {split_name!r} have fewer fields than the "
+        f"{upto}{wanted} that the snippets cover; {what}",
+    )
+
+
 def train_indices(
     num_frames: int,
     clip: ClipSpec,
@@ -107,7 +148,7 @@ def flow_indices(num_flows: int, middle: int, flow: FlowSpec, interval: int) -> 
     Raises:
       InputError: there is no flow.
     """
-    step = interval + (flow.num_fields if flow.stride_rule == "gap" else 0)
+    step = flow.step(interval)
     k = np.arange(flow.num_snippets) - (flow.num_snippets - 1) / 2
     # Half up, for half to even would make the distances of an even number of snippets differ.
     centers = middle + np.floor(k * step + 0.5).astype(np.int64)

@@ -184,3 +184,32 @@ def test_snippets_of_segments_lie_one_in_each_part():
         np.testing.assert_array_equal(a, b)
     short = flow_sampling.train_indices(5, FRAME, spec, rng())[1]
     np.testing.assert_array_equal(short, [[0, 1, 2, 3, 3, 3, 3, 3, 3, 3]] * 3)
+
+
+def test_videos_too_short_for_the_snippets_are_counted():
+    spec, fields = FlowSpec(), np.array([19, 20, 28, 40])
+    (line,) = flow_sampling.coverage("test", fields, spec, is_training=False)
+    assert line.startswith("1 of 4 videos of split 'test' have fewer fields than the 20 that")
+    assert set(flow_sampling.flow_indices(20, 10, spec, 5).ravel()) == set(range(20))  # it fits
+    (line,) = flow_sampling.coverage("train", fields, spec, is_training=True)
+    assert line.startswith("3 of 4") and "than the up to 30 that the snippets cover" in line
+    parts = FlowSpec(stride_rule="segments")
+    (line,) = flow_sampling.coverage("test", np.array([11, 12]), parts, is_training=False)
+    assert line.startswith("1 of 2") and line.endswith("some snippets coincide")
+    one = FlowSpec(num_snippets=1, interval=0)
+    assert not flow_sampling.coverage("test", np.array([10]), one, is_training=False)
+
+
+def test_a_distance_that_no_video_has_room_for_is_refused():
+    fields = np.array([5, 28])
+    assert flow_sampling.coverage("x", fields, FlowSpec(interval=27), is_training=False)
+    with pytest.raises(InputError, match="interval of 28 puts .* 28 fields apart.* use at most 27"):
+        flow_sampling.coverage("x", fields, FlowSpec(interval=28), is_training=False)
+    gap = FlowSpec(stride_rule="gap", interval=18)
+    with pytest.raises(InputError, match="28 fields apart.* use at most 17"):
+        flow_sampling.coverage("x", fields, gap, is_training=False)
+    far = FlowSpec(train_intervals=(30, 40))
+    with pytest.raises(InputError, match="train_intervals of 30 puts .* split 'x'"):
+        flow_sampling.coverage("x", fields, far, is_training=True)
+    with pytest.raises(InputError, match="no video .* has more than 1; use num_snippets=1"):
+        flow_sampling.coverage("x", np.array([1]), FlowSpec(), is_training=False)
