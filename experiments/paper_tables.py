@@ -10,6 +10,10 @@ numbers, such as a smaller batch, its line lists them: it is no repetition of th
 change the numbers is not compared: folders, workers, devices, micro-batches, logging, the seed, and
 which evaluators the config has, for each line says how it was evaluated. Evaluators that decide
 where a stage ends (`loop.stop_at`) are.
+
+Stages before the last are compared too, those of another run (`streams=runs/stpn/t4.A`) by the
+config that lies there; where it is gone, the line says that they were not compared. Of a run with
+`--splits` the mean has a line of its own, where all its splits are given.
 """
 
 import argparse
@@ -24,23 +28,20 @@ from typing import Any
 
 import ml_collections
 
-from tempo import files, protocols, stages
+from experiments.table_runs import Mean, Run, means_of, read_run
+from tempo import protocols, stages
 from tempo.errors import InputError
 from tempo.types import ViewSpec
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FREE = (
-    "row", "seed", "sharding_rules", "eval/", "mesh/", "data/dir", "data/num_workers",
+    "row", "seed", "sharding_rules", "eval/", "init_from", "mesh/", "data/dir", "data/num_workers",
     "data/worker_kind", "loop/accumulate_steps", "loop/checkpoint_every_steps",
     "loop/keep_checkpoints", "loop/log_every_steps", "model/lowering", "model/norm_groups",
     "model/remat",
 )  # fmt: skip
 """Keys of a config, or their beginnings, that make no other run. Micro-batches and groups of
 BatchNorm are compared together, as the clips of a group: see `_numbers`."""
-NEEDED = (
-    "protocol", "views", "num_videos", "split", "dataset", "manifest_sha256", "checkpoint_step",
-)  # fmt: skip
-"""Keys of a row of `results.json` that a table shows."""
 NAMES = {
     "top1": "top-1", "top5": "top-5", "noun_top1": "noun top-1", "verb_top1": "verb top-1",
     "mean_class": "mean of classes",
@@ -57,6 +58,8 @@ class Cell:
       argument: of the recipe.
       row: its published numbers (`published`, percent, by metric), its `evaluator` and `note`.
       label: its name in a table.
+      options: of the recipe, that its command has besides and that make no other row.
+      flags: of its command, besides.
     """
 
     recipe: str
@@ -64,6 +67,8 @@ class Cell:
     argument: str
     row: Any
     label: str
+    options: str = ""
+    flags: str = ""
 
     @property
     def run_row(self) -> str:
@@ -74,25 +79,12 @@ class Cell:
     def command(self) -> str:
         """Trains and evaluates it."""
         workdir = f"runs/{self.recipe}/{self.run_row}"
-        config = f"configs/{self.recipe}.py:{self.argument}"
-        return f"python -m tempo.main --config {config} --workdir {workdir}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What one run left behind.
-
-    Attributes:
-      path: of its `results.json`.
-      config: as a nested dict; of a run in stages, that of the last.
-      results: rows of `results.json`.
-      stages: configs of the stages before, by name.
-    """
-
-    path: str
-    config: Mapping[str, Any]
-    results: Sequence[Mapping[str, Any]]
-    stages: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+        argument = ",".join(filter(None, (self.argument, self.options)))
+        flags = f" {self.flags}" if self.flags else ""
+        return (
+            f"python -m tempo.main --config configs/{self.recipe}.py:{argument}{flags} "
+            f"--workdir {workdir}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,11 +96,17 @@ class Paper:
       rows: by recipe and name; the name's first part is the table.
       arguments: of the recipe, for rows that are not the recipe's own: rows of several evaluators
         of one run. Each begins with the row of the run.
+      options: of the recipe, by row, that a command has besides, see `Cell`.
+      flags: by row, that a command has besides.
+      about: what `commands` begins with.
     """
 
     tables: Mapping[str, Any]
     rows: Mapping[str, Mapping[str, Any]]
     arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    about: str = ""
 
     def cells(self, prefix: str) -> list[Cell]:
         """The rows of a table, in the paper's order."""
@@ -120,6 +118,8 @@ class Paper:
                 argument=self.arguments.get(name, name),
                 row=row,
                 label=name if len(recipes) == 1 else f"{recipe} {name}",
+                options=self.options.get(name, ""),
+                flags=self.flags.get(name, ""),
             )
             for recipe in recipes
             for name, row in self.rows[recipe].items()
@@ -128,7 +128,7 @@ class Paper:
 
     def commands(self) -> str:
         """Every cell with its command, as text."""
-        lines = []
+        lines = ["", self.about] if self.about else []
         for prefix, table in self.tables.items():
             lines += ["", f"{table.title}", f"published with: {table.protocol}"]
             for cell in self.cells(prefix):
@@ -149,14 +149,17 @@ class Paper:
           InputError: a file that is not there or holds something else, or one without its config.
         """
         runs = [read_run(path) for path in paths]
+        means = means_of(runs)
         used: set[str] = set()
-        parts = [self._table(prefix, runs, used) for prefix in self.tables]
+        parts = [self._table(prefix, runs, means, used) for prefix in self.tables]
         unused = [run.path for run in runs if run.path not in used]
         if unused:
             parts.append("Runs of no cell of these tables: " + ", ".join(unused) + ".")
         return "\n\n".join(parts)
 
-    def _table(self, prefix: str, runs: Sequence[Run], used: set[str]) -> str:
+    def _table(
+        self, prefix: str, runs: Sequence[Run], means: Sequence[Mean], used: set[str]
+    ) -> str:
         table = self.tables[prefix]
         heads = [f"{NAMES[metric]} {who}" for metric in table.metrics for who in ("theirs", "ours")]
         columns = ["row", *heads, "views", "videos", "dataset copy", "run"]
@@ -176,6 +179,7 @@ class Paper:
             found = list(self._of_cell(cell, runs))
             used.update(run.path for run, *_ in found)
             lines += [_cell_line(cell, table.metrics, *facts) for facts in found]
+            lines += _mean_lines(cell, table.metrics, found, means)
             if not found:
                 missing.append(cell.label)
                 theirs = [x for m in table.metrics for x in (_theirs(cell, m), "not run")]
@@ -193,10 +197,9 @@ class Paper:
         self, cell: Cell, runs: Sequence[Run]
     ) -> Iterator[tuple[Run, Mapping[str, Any], list[str]]]:
         """Runs of a cell: the run, a result of the cell's evaluator, and what deviates."""
-        wanted = _all_numbers(stages_of(cell.recipe, cell.argument))
+        wanted = stages_of(cell.recipe, cell.argument)
         for run in runs:
-            own = _all_numbers({**run.stages, "": run.config})
-            changed = _difference(wanted, own)
+            changed = _changed(wanted, run)
             is_named = run.config.get("row") == cell.run_row and self._is_of(run, cell.recipe)
             if changed and not is_named:
                 continue
@@ -219,50 +222,6 @@ class Paper:
         if dataset == "folder":
             return recipes == [recipe]
         return dataset == config_of(recipe, row)["data"]["name"]
-
-
-def read_run(path: str) -> Run:
-    """The run of a `results.json`.
-
-    Raises:
-      InputError: it is not there or holds something else, or has no config beside it.
-    """
-    config_path = pathlib.Path(path).with_name("config.json")
-    for needed in (pathlib.Path(path), config_path):
-        if not needed.is_file():
-            raise InputError(
-                f"{str(needed)!r} is no file; give the results.json of a run's workdir, which has "
-                "its config.json beside it."
-            )
-    try:
-        results, config = files.read_json(path), files.read_json(str(config_path))
-        before = _stages_before(config_path.parent)
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise InputError(
-            f"{path!r}, the config.json beside it or what stages.json there names is no JSON that "
-            f"tempo wrote: {e}."
-        ) from None
-    if not isinstance(config, dict) or not isinstance(results, list):
-        raise InputError(f"{path!r} is not the results.json of a run (a list of rows).")
-    for row in results:
-        lacking = [key for key in ("name", *NEEDED) if key not in row]
-        if row.get("kind", "multi_view") == "multi_view" and lacking:
-            raise InputError(
-                f"{path!r}: a row of results.json has no {lacking[0]!r}; give one that tempo wrote."
-            )
-    return Run(path, config, results, before)
-
-
-def _stages_before(workdir: pathlib.Path) -> dict[str, Mapping[str, Any]]:
-    """Configs of the stages before the last, by name; other folders are of no stage of this run."""
-    record = workdir / "stages.json"
-    ended = files.read_json(str(record)) if record.is_file() else []
-    folders = {row["name"]: row["workdir"] for row in ended}
-    return {
-        name: dict(files.read_json(str(workdir / folder / "config.json")))
-        for name, folder in folders.items()
-        if folder != "."
-    }
 
 
 def config_of(recipe: str, argument: str) -> Mapping[str, Any]:
@@ -313,15 +272,52 @@ def _cell_line(
 ) -> str:
     """A run's result beside the published numbers."""
     views, expected = f"{result['views']}: {result['protocol']}", _views(cell).num_views
-    mark = " DEVIATES" if changed or result["views"] != expected else ""
-    numbers = [x for m in metrics for x in (_theirs(cell, m), f"{measured(result, m)}{mark}")]
+    numbers = _numbers_of(cell, metrics, result, bool(changed) or result["views"] != expected)
     if result["views"] != expected:
         views += f"; DEVIATES: the recipe has {expected} views"
     copy = f"{result['dataset']} {result['manifest_sha256'][:12]}, {result['split']}"
     note = f"{run.path}, step {result['checkpoint_step']}"
     if changed:
         note += "; DEVIATES: " + "; ".join(changed)
+    note += "".join(f"; {name} not compared: no config in {run.lost[name]}" for name in run.lost)
     return line([cell.label, *numbers, views, str(result["num_videos"]), copy, note])
+
+
+def _mean_lines(
+    cell: Cell,
+    metrics: Sequence[str],
+    found: Sequence[tuple[Run, Mapping[str, Any], Sequence[str]]],
+    means: Sequence[Mean],
+) -> list[str]:
+    """The means over splits beside the published numbers, where every split is a run of the cell.
+
+    Args:
+      cell: the row.
+      metrics: of the table.
+      found: of `Paper._of_cell`.
+      means: of all runs.
+    """
+    expected, by_path, lines = _views(cell).num_views, {}, []
+    for run, result, changed in found:
+        by_path[run.path] = bool(changed) or result["views"] != expected
+    for mean in means:
+        for row in mean.rows:
+            paths = [mean.runs.get(name, "") for name in row["splits"]]
+            if row["name"] != cell.row.evaluator or not by_path.keys() >= {*paths}:
+                continue
+            numbers = _numbers_of(cell, metrics, row, any(by_path[path] for path in paths))
+            about = f"mean of splits {', '.join(row['splits'])}"
+            videos = str(row["num_videos"])
+            lines.append(line([cell.label, *numbers, row["protocol"], videos, about, mean.path]))
+    return lines
+
+
+def _numbers_of(
+    cell: Cell, metrics: Sequence[str], result: Mapping[str, Any], is_other: bool
+) -> list[str]:
+    """Theirs and ours of every metric."""
+    mark = " DEVIATES" if is_other else ""
+    return [x for m in metrics for x in (_theirs(cell, m), f"{measured(result, m)}{mark}")]
 
 
 def _theirs(cell: Cell, metric: str) -> str:
@@ -336,13 +332,17 @@ def _views(cell: Cell) -> ViewSpec:
     return protocols.view_spec(**{k: v for k, v in settings.items() if k in fields})
 
 
-def _all_numbers(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`_numbers` of all stages; keys of those before the last begin with the stage's name."""
-    return {
-        f"{name}: {key}" if name else key: value
-        for name, config in configs.items()
-        for key, value in _numbers(config).items()
-    }
+def _changed(wanted: Mapping[str, Mapping[str, Any]], run: Run) -> list[str]:
+    """What is other in a run than in the stages of a row, as far as the run's stages are known."""
+    own = {**run.stages, "": run.config}
+    changed = []
+    for name in sorted((wanted.keys() | own.keys()) - run.lost.keys()):
+        if name not in own or name not in wanted:
+            changed.append(f"{name}: a stage of {'the row' if name in wanted else 'the run'} alone")
+            continue
+        found = _difference(_numbers(wanted[name]), _numbers(own[name]))
+        changed += [f"{name}: {text}" if name else text for text in found]
+    return changed
 
 
 def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,7 +353,7 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         for k, v in _flatten(config).items()
         if not k.startswith(FREE) or k.startswith(deciding)
     }
-    flat["init_from"] = "given weights" if flat.get("init_from") else "from scratch"
+    flat["init_from"] = "given weights" if config.get("init_from") else "from scratch"
     at_once = config.get("batch_size", 64) / config.get("loop", {}).get("accumulate_steps", 1)
     flat["clips per BatchNorm group"] = at_once / config.get("model", {}).get("norm_groups", 1)
     return flat

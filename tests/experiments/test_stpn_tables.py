@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import score_files
 
 from experiments import commands, paper_tables, recorded
 from experiments.stpn_tables import ablate, page, runs, tables
+from tempo import files, splits
 from tempo.errors import InputError
 from tempo.papers.stpn_results import ROWS, TABLES
 from tempo.stages import FOLDER
@@ -43,8 +45,14 @@ def test_every_row_has_a_command_and_belongs_to_a_table():
     listed, shown = tables.PAPER.commands(), tables.PAPER.show([])
     for name in ROWS["stpn"]:
         assert name.split(".")[0] in TABLES
-        assert f"configs/stpn.py:{name} --workdir runs/stpn/{name}" in listed
+        (command,) = re.findall(rf"configs/stpn.py:{re.escape(name)}[, ].*", listed)
+        assert command.endswith(f" --workdir runs/stpn/{name}")
         assert lines_of(shown, name)[0][2] == "not run"
+    for name in ("t2.cb.p3", "t3.att1", "t4.B", "t4.D"):
+        assert f"stpn.py:{name},streams=runs/stpn/t4.A --workdir" in listed
+    for name in ("t1.vgg16.twostream", "t2.concat.p1", "t3.avgpool", "t4.A", "tsn.flow"):
+        assert f"stpn.py:{name} --workdir" in listed  # nothing of A in them, or A itself
+    assert "stpn.py:hmdb.vgg16,split=all --splits 1,2,3 --workdir" in listed
     assert "t4.D: mean of classes 94.6" in listed
     assert "TSN, BN-Inception | 68.5" in shown
 
@@ -58,6 +66,64 @@ def test_one_run_fills_the_rows_that_are_the_same(tmp_path):
         assert line[1:3] == ["91.7", "25.00"]
     (line,) = lines_of(shown, "t4.B")
     assert line[2] == "25.00 DEVIATES" and "the recipe has 250 views" in line[3]
+
+
+def fused(folder, row, streams, **result):
+    """A run of a row that starts from the networks of another run."""
+    path = finish(folder, f"{row},streams={streams}", **result)
+    (folder / "stages.json").unlink()  # no stage but itself
+    return path
+
+
+def test_a_run_from_the_networks_of_another_is_compared_with_their_configs(tmp_path):
+    first = tmp_path / "first"
+    finish(first, "t4.A")
+    paths = [fused(tmp_path / row, row, first) for row in ("t4.B", "t2.cb.p3")]
+    shown = tables.PAPER.show(paths)
+    for row in ("t4.B", "t2.cb.p3"):
+        (line,) = lines_of(shown, row)
+        assert line[2] == "25.00" and line[-1].endswith("results.json, step 7")
+    place = first / FOLDER / "b_temporal" / "config.json"
+    config = json.loads(place.read_text())
+    place.write_text(json.dumps({**config, "batch_size": 3}))
+    (line,) = lines_of(tables.PAPER.show(paths), "t4.B")
+    assert (
+        line[2] == "25.00 DEVIATES" and "DEVIATES: b_temporal: batch_size: 3, the row" in line[-1]
+    )
+    place.unlink()
+    (line,) = lines_of(tables.PAPER.show(paths), "t4.B")
+    assert line[2] == "25.00" and line[-1].endswith(
+        f"; b_temporal not compared: no config in {place.parent}"
+    )
+    config = tmp_path / "t4.B" / "config.json"
+    other = {**json.loads(config.read_text()), "init_from": "weights/both"}
+    config.write_text(json.dumps(other))
+    (line,) = lines_of(tables.PAPER.show(paths), "t4.B")
+    assert line[-1].endswith(
+        "DEVIATES: a_spatial: a stage of the row alone; b_temporal: a stage of the row alone"
+    )
+
+
+def test_the_mean_over_splits_stands_beside_the_published_number(tmp_path):
+    row = "final.bninception,split=all"
+    paths = [finish(tmp_path / f"split{n}", row) for n in "123"]
+    whole = tmp_path / splits.RECORD
+    found = {n: {"workdir": f"split{n}", "rows": files.read_json(paths[0])} for n in "123"}
+    rows = {n: own["rows"] for n, own in found.items()}
+    files.write_json(str(whole), {"splits": found, "mean": splits.mean(rows)})
+    *_, line = lines_of(tables.PAPER.show(paths), "final.bninception")
+    assert line[1:] == [
+        "94.6", "25.00", "25 clips", str(3 * 3783), "mean of splits 1, 2, 3", str(whole)
+    ]  # fmt: skip
+    config = tmp_path / "split2" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "batch_size": 3}))
+    *_, line = lines_of(tables.PAPER.show(paths), "final.bninception")
+    assert line[2] == "25.00 DEVIATES" and line[-1] == str(whole)
+    # A split that was not given may be of anything.
+    assert str(whole) not in tables.PAPER.show(paths[:2])
+    whole.write_text('{"splits": []}')
+    with pytest.raises(InputError, match="is no JSON that tempo wrote"):
+        tables.PAPER.show(paths)
 
 
 @pytest.fixture
