@@ -5,8 +5,10 @@
 A row of JSON per method and size: OpenCV's TV-L1 and DIS on one thread, as a build of a dataset has
 them per worker, and the TV-L1 of `tempo.flow` on jax's first device. `ms_per_pair` is the wall
 clock, `cpu_ms_per_pair` all threads together, which other programs on the machine disturb less.
-`compile_s` is what the first pair of a size costs before it. Beside OpenCV's TV-L1, the mean
-difference to it in pixels and the share of 8-bit levels that are at most one apart.
+`pairs_per_program` is how many pairs a call of the latter computes, filled up or not; a build of a
+dataset asks for 64, as `--pairs 64` does here. `compile_s` is what the first pair of a size costs
+before it. Beside OpenCV's TV-L1, the mean difference to it in pixels and the share of 8-bit levels
+that are at most one apart.
 
 The frames are a texture that moves by (3, -2) pixels a frame, in front of it a disc that moves
 otherwise: iterations end early, so time depends on content. Pairs that differ much from OpenCV are
@@ -46,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 report.emit({**row, "absent": str(error)}, args.out)
                 continue
             # As many as one call takes, and a few where pairs are taken one by one.
-            count = most if method == "tvl1_jax" else 4
+            count = min(args.pairs or most, most) if method == "tvl1_jax" else 4
             times, fields = measure(frames[: count + 1], settings, args.runs)
             row |= {"pairs": len(fields), **times}
+            if method == "tvl1_jax":
+                row["pairs_per_program"] = tvl1.pairs_per_program(count, height, width)
             if method == "tvl1":
                 reference = fields
             elif reference is not None:
@@ -140,9 +144,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--method", action="append", choices=list(flow.METHODS), help="may be given often"
     )
+    parser.add_argument(
+        "--pairs", type=int, default=0, help="of tvl1_jax; 0, and at most, what one call takes"
+    )
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each, at least 3")
     parser.add_argument("--out", help="also append the rows to this JSONL file")
     args = parser.parse_args(argv)
+    if args.pairs < 0:
+        parser.error(f"--pairs must be at least 0; got {args.pairs}")
     if args.runs < 3:
         parser.error("--runs must be at least 3, fewer say nothing about the spread")
     return args

@@ -30,9 +30,12 @@ MIN_SIDE_PX = 16
 """A pyramid ends before a side gets smaller."""
 
 # Pixels of one call. Few on a CPU, so that what an iteration touches stays in its cache; an
-# accelerator wants all its lanes busy. Fewer pairs are filled up: one program per frame size.
+# accelerator wants all its lanes busy. Fewer pairs are filled up: on a CPU always, so that there is
+# one program per frame size; on an accelerator to a power of two, for a full program is up to
+# thousands of pairs and a dataset comes in tens.
 _CPU_PIXELS = 1 << 16
 _ACCELERATOR_PIXELS = 10 << 20
+_LEAST_PAIRS = 16
 
 _LOCK = threading.Lock()
 
@@ -76,7 +79,7 @@ def of_pairs(first: np.ndarray, second: np.ndarray, settings: Settings) -> np.nd
     """The movement from each first frame to its second, in pixels, float32 [N,H,W,2] in (x, y).
 
     first(p) ~ second(p + flow(p)). A pair's field does not depend on the other pairs. One program
-    is compiled per frame size and settings.
+    is compiled per frame size, settings and `pairs_per_program`.
 
     Args:
       first: grey levels 0 to 255, [N,H,W], sides of at least `MIN_SIDE_PX`.
@@ -85,7 +88,9 @@ def of_pairs(first: np.ndarray, second: np.ndarray, settings: Settings) -> np.nd
     """
     num_pairs, height, width = first.shape
     out = np.empty((num_pairs, height, width, 2), np.float32)
-    batch = pairs_per_call(height, width)
+    if not num_pairs:
+        return out
+    batch = pairs_per_program(num_pairs, height, width)
     with _LOCK:
         program = _program((batch, height, width), settings)
     for i in range(0, num_pairs, batch):
@@ -97,9 +102,17 @@ def of_pairs(first: np.ndarray, second: np.ndarray, settings: Settings) -> np.nd
 
 
 def pairs_per_call(height: int, width: int) -> int:
-    """How many pairs of a size one call takes on this machine: a power of two."""
+    """How many pairs of a size one call takes at most on this machine: a power of two."""
     pixels = _CPU_PIXELS if jax.default_backend() == "cpu" else _ACCELERATOR_PIXELS
     return 1 << max(0, (pixels // (height * width)).bit_length() - 1)
+
+
+def pairs_per_program(num_pairs: int, height: int, width: int) -> int:
+    """How many pairs a call computes where so many are wanted, those that fill it up among them."""
+    most = pairs_per_call(height, width)
+    if jax.default_backend() == "cpu":
+        return most
+    return min(most, max(_LEAST_PAIRS, 1 << (num_pairs - 1).bit_length()))
 
 
 @functools.lru_cache(maxsize=64)

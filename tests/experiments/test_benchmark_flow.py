@@ -32,6 +32,7 @@ def test_rows(tmp_path, capsys, monkeypatch):
     opencv, ours, missing = map(json.loads, out.read_text().splitlines())
     assert (opencv["pairs"], ours["pairs"]) == (4, 6) and missing["absent"] == "it is not here"
     assert ours["mean_px_from_tvl1"] == 1.0 and ours["levels_within_one_of_tvl1"] == 0.0
+    assert ours["pairs_per_program"] == 6 and "pairs_per_program" not in opencv
     assert ours["size"] == "40x20" and ours["ms_per_pair"]["min"] >= 0
     # One run that is not counted, and three that are.
     assert len(seen["tvl1"]) == 4 and seen["tvl1"][0].shape == (4, 20, 40)

@@ -130,6 +130,40 @@ def test_datasets_are_made_by_it(pairs):
     np.testing.assert_array_equal(flow.of_frames(frames, made), expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "num_pairs", "backend", "expected"),
+    [
+        ((64, 64), 64, "gpu", 64),  # of 2048: what a build of a dataset asks for
+        ((64, 64), 65, "gpu", 128),
+        ((64, 64), 1, "gpu", 16),
+        ((240, 320), 1000, "gpu", 128),
+        ((64, 64), 1, "cpu", 16),
+        ((240, 320), 64, "cpu", 1),
+    ],
+)
+def test_accelerators_compute_no_more_than_twice_what_is_wanted(
+    size, num_pairs, backend, expected, monkeypatch
+):
+    monkeypatch.setattr(tvl1.jax, "default_backend", lambda: backend)
+    assert tvl1.pairs_per_program(num_pairs, *size) == expected
+
+
+def test_a_call_on_an_accelerator_is_as_large_as_its_pairs(monkeypatch):
+    shapes = []
+
+    def program(shape, settings):
+        shapes.append(shape)
+        return lambda first, second: np.stack([first, second], axis=-1)
+
+    monkeypatch.setattr(tvl1.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(tvl1, "_program", program)
+    frames = np.arange(34.0)[:, None, None] * np.ones((16, 16))
+    found = tvl1.of_pairs(frames[:-1], frames[1:], tvl1.Settings())
+    assert shapes == [(64, 16, 16)]  # 33 pairs, of the 32768 that a full call has
+    np.testing.assert_array_equal(found[:, 3, 4], [(i, i + 1) for i in range(33)])
+    assert tvl1.of_pairs(frames[:0], frames[:0], tvl1.Settings()).shape == (0, 16, 16, 2)
+
+
 def test_sizes_of_the_scales():
     assert tvl1.scale_sizes(240, 320, tvl1.Settings()) == [
         (240, 320), (192, 256), (154, 205), (123, 164), (98, 131),
