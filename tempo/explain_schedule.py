@@ -1,15 +1,18 @@
 """Which steps a config trains for, on clips of which shapes and at which learning rate, as text.
 
+A config with stages has a block for each of them, in the order in which they run.
+
 python -m tempo.main --config C --explain-schedule
 """
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from tempo import experiment, multigrid, optim
+from tempo import experiment, multigrid, optim, recipe, stages
 from tempo.data import pipeline
 from tempo.errors import InputError
 from tempo.recipe import Recipe
@@ -18,11 +21,39 @@ from tempo.types import ClipShape
 _MAX_PHASES = 20  # more are cut in the middle
 
 
-def count_videos(recipe: Recipe, given: int = 0) -> tuple[int, str]:
+def of_config(config: Mapping[str, Any], num_videos: int = 0) -> str:
+    """The schedule of a config, or of all its stages one after the other.
+
+    Args:
+      config: see `tempo.recipe` and `tempo.stages`.
+      num_videos: training videos, of every stage; 0 asks the records.
+
+    Raises:
+      InputError: as `count_videos` and `explain`; it names the stage.
+    """
+    configs = stages.split(config)
+    if not configs:
+        return _of_run(config, num_videos)
+    parts = []
+    for number, (name, own) in enumerate(configs.items(), start=1):
+        try:
+            told = _of_run(own, num_videos)
+        except InputError as e:
+            raise InputError(f"Stage {name!r}: {e}") from None
+        parts.append(f"stage {name}, {number} of {len(configs)}\n\n{told}")
+    return "\n".join(parts)
+
+
+def _of_run(config: Mapping[str, Any], num_videos: int) -> str:
+    made = recipe.from_config(config)
+    return explain(made, *count_videos(made, num_videos))
+
+
+def count_videos(r: Recipe, given: int = 0) -> tuple[int, str]:
     """Videos of the training split, and who says so; makes no data.
 
     Args:
-      recipe: a checked config.
+      r: a checked config.
       given: by the user; 0 asks the records, or what the config would make.
 
     Raises:
@@ -30,10 +61,10 @@ def count_videos(recipe: Recipe, given: int = 0) -> tuple[int, str]:
     """
     if given:
         return given, "given"
-    folder, split = recipe.data.dir, recipe.data.train_split
+    folder, split = r.data.dir, r.data.train_split
     if pipeline.is_complete(folder):
         return len(pipeline.open_records(folder).split(split)), f"in split {split!r} of {folder!r}"
-    made = int(recipe.data.generate.get("num_train", 0))
+    made = int(r.data.generate.get("num_train", 0))
     if made:
         return made, "that config.data.generate would make"
     raise InputError(
@@ -41,42 +72,40 @@ def count_videos(recipe: Recipe, given: int = 0) -> tuple[int, str]:
     )
 
 
-def explain(recipe: Recipe, num_videos: int, source: str = "given") -> str:
+def explain(r: Recipe, num_videos: int, source: str = "given") -> str:
     """The schedule of a run on so many videos, as lines of text.
 
     Args:
-      recipe: a checked config.
+      r: a checked config.
       num_videos: of the training split.
       source: who says so.
 
     Raises:
       InputError: a run that training would refuse, on one device.
     """
-    plan = experiment.plan_of(recipe, num_videos)
-    experiment.check_batches(recipe, plan, 1)
-    rates = _rates(recipe, plan)
-    length = f"{recipe.total_epochs:g} epochs of the plain schedule"
-    if recipe.total_steps:
-        length = f"{recipe.total_steps} steps"
-    if recipe.is_untrained:
+    plan = experiment.plan_of(r, num_videos)
+    experiment.check_batches(r, plan, 1)
+    rates = _rates(r, plan)
+    length = f"{r.total_epochs:g} epochs of the plain schedule"
+    if r.total_steps:
+        length = f"{r.total_steps} steps"
+    if r.is_untrained:
         return f"{num_videos} videos ({source}), no steps: the weights are evaluated as they are.\n"
     lines = [
-        f"{num_videos} videos ({source}), {length}, multigrid.cycle={recipe.multigrid.cycle!r}.",
+        f"{num_videos} videos ({source}), {length}, multigrid.cycle={r.multigrid.cycle!r}.",
         "",
         *_phases(plan, rates),
         "",
-        *_shapes(plan, has_strides=recipe.clip.sampling != "segments"),
+        *_shapes(plan, has_strides=r.clip.sampling != "segments"),
         "",
-        *_saving(plan, recipe.batch_size),
+        *_saving(plan, r.batch_size),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rates(recipe: Recipe, plan: multigrid.Plan) -> list[tuple[float, float]]:
+def _rates(r: Recipe, plan: multigrid.Plan) -> list[tuple[float, float]]:
     """Learning rates of the first and the last step of each phase."""
-    schedule = optim.make_schedule(
-        plan.num_steps, plan.steps_in, recipe.batch_size, **recipe.schedule
-    )
+    schedule = optim.make_schedule(plan.num_steps, plan.steps_in, r.batch_size, **r.schedule)
     schedule = optim.multiplied(schedule, plan.lr_factors)
     ends = [(phase.first_step, phase.end_step - 1) for phase in plan.phases]
     found = np.asarray(jax.vmap(schedule)(np.asarray(ends, np.int32).ravel()))

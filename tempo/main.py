@@ -1,7 +1,8 @@
 """Trains or evaluates: `python -m tempo.main --config configs/quickstart.py --workdir runs/x`.
 
 Any number of the config can be changed on the command line: `--config.batch_size=8`. A config with
-stages runs them one after the other; looking at a config, or evaluating with one, takes the last.
+stages runs them one after the other, and `--explain-schedule` tells of them all; else looking at a
+config, or evaluating with one, takes the last.
 `--splits 1,2,3` trains on each split of a dataset and prints the mean: see `tempo.splits`.
 The same command again goes on where the run was cut. Exit status: 0 done (or stopped by SIGTERM and
 saved), 1 the run failed, 2 bad input, 130 stopped from the keyboard, 141 nobody reads the output
@@ -249,13 +250,11 @@ def _explain_schedule(config: ml_collections.ConfigDict | None, num_videos: int)
     _need(config)
     import jax
 
-    from tempo import explain_schedule, recipe
+    from tempo import explain_schedule
 
     # A few numbers: devices that may be in use, or waited for, have no part in them.
     jax.config.update("jax_platforms", "cpu")
-    made = recipe.from_config(_last_stage(config))
-    found = explain_schedule.count_videos(made, num_videos)
-    print(explain_schedule.explain(made, *found), end="")
+    print(explain_schedule.of_config(config, num_videos), end="")
     return 0
 
 

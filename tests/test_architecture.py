@@ -51,7 +51,7 @@ ALLOWED = {
         "checkpoint", "optim", "recipe", "sharding", "stages", "streams", "task",
     },
     "explain_schedule": {
-        "errors", "types", "data", "experiment", "multigrid", "optim", "recipe",
+        "errors", "types", "data", "experiment", "multigrid", "optim", "recipe", "stages",
     },
     "pretrained": {
         "version", "errors", "types", "layers", "models", "data", "checkpoint", "progress",

@@ -87,3 +87,17 @@ def test_videos_are_counted_without_making_any():
     assert explain_schedule.count_videos(make(data=data))[0] == 24
     with pytest.raises(InputError, match="no records in 'nowhere' .* say --num_videos"):
         explain_schedule.count_videos(make())
+
+
+def test_every_stage_is_told_by_its_name():
+    scope = {}
+    exec(tiny.CONFIG.replace("DATA", "nowhere"), scope)
+    whole = scope["get_config"]().to_dict()
+    parts = {"a_first": {"total_steps": 7}, "b_scored": {"total_steps": 0, "total_epochs": 0}}
+    first, second = explain_schedule.of_config({**whole, "stages": parts}, 24).split("stage ")[1:]
+    assert first.startswith("a_first, 1 of 2\n") and "24 videos (given), 7 steps, " in first
+    assert second.startswith("b_scored, 2 of 2\n") and "no steps: the weights" in second
+    assert explain_schedule.of_config(whole, 24) == explain_schedule.explain(make(), 24)
+    parts["a_first"]["batch_size"] = 32
+    with pytest.raises(InputError, match="Stage 'a_first': batch_size=32 is more than the 24"):
+        explain_schedule.of_config({**whole, "stages": parts}, 24)
