@@ -10,7 +10,8 @@ from tests.models import nets
 
 def _fill(module, *args, seed=0, **kwargs):
     """Variables of `module` at random: kernels of unit gain, norm statistics far from 0 and 1."""
-    shapes = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *args)
+    with nets.shapes_alone():
+        shapes = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *args)
     rng = np.random.default_rng(seed)
 
     def leaf(name, s):
