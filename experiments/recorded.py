@@ -75,9 +75,12 @@ def seeds(text: str) -> list[int]:
     """Of a command line: whole numbers with commas.
 
     Raises:
-      InputError: something else.
+      InputError: something else, or a number twice.
     """
     try:
-        return [int(seed) for seed in text.split(",")]
+        found = [int(seed) for seed in text.split(",")]
     except ValueError:
         raise InputError(f"--seeds must be whole numbers with commas; got {text!r}.") from None
+    if len(set(found)) < len(found):
+        raise InputError(f"--seeds names a seed twice: {text!r}; every seed is one run.")
+    return found

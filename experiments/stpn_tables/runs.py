@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from tempo.errors import InputError
+from tempo.papers import stpn
 
 FIRST = "t4.A"
 """Trains the two networks that all others of a seed start from."""
@@ -114,8 +115,9 @@ def plan(
       flags: `--config.KEY=VALUE` for every run.
 
     Raises:
-      InputError: nothing to run.
+      InputError: nothing to run, or a folder that the recipe's `streams` cannot name.
     """
+    stpn.OPTIONS["streams"].check("--out", out)
     wanted = dict.fromkeys(name for table in tables for name in TABLES[table] if "." in name)
     if not wanted or not seeds:
         raise InputError("There is nothing to run; give --tables and --seeds.")

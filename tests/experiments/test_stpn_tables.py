@@ -165,6 +165,20 @@ def test_all_models_of_a_seed_start_from_its_two_networks():
         runs.plan("x", [], [0])
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--out", "a,b"), "--out must be a folder of a run with stages, without any of , = { }"),
+        (("--out", "a=b"), "got 'a=b'"),
+        (("--out", "a", "--seeds", "1,0,1"), "--seeds names a seed twice: '1,0,1'"),
+    ],
+)
+def test_what_would_fail_after_the_first_training_is_refused_before(given, message, capsys):
+    assert ablate.main(["plan", *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
 def test_it_goes_on_where_it_was_and_says_what_came_out(tmp_path, taken, monkeypatch, capsys):
     plane = type("Plane", (), {"rows": np.arange(12), "xy": np.eye(12, 2), "same_class": 0.75})
     monkeypatch.setattr(ablate.embedding, "project", lambda features, labels: plane)
