@@ -21,14 +21,14 @@ What follows the colon is a list of options, separated by commas, first value th
     base          bninception | vgg16 | resnet50 | resnet152
     fusion        stcb (compact bilinear) | concat | sum | identity: of snippets
     paths         3 | 5 | 1: snippets; 1 is fusion=identity
-    d1, d2, d3    1024, 2048, 4096: of each level's compact bilinear pooling
+    d1, d2, d3    1024, 2048, 4096: of each level's compact bilinear pooling; small 128, 128, 256
     norm          ssqrt_l2 | l2 | none: after each
-    interval      5: fields from snippet to snippet in tests (1 to 10 in training)
+    interval      5: fields from snippet to snippet in tests (1 to 10 in training), of paths=3|5
     stride_rule   center | gap: what the interval is between
     late          1.5: weight of the temporal scores in model A
     late_space    logit | prob                          aux         0: weight of auxiliary losses
     affine        frozen | trained: scales and biases of norms whose statistics are frozen
-    cross         mean | mean_rescaled: first kernels of flow from those of colours
+    cross         mean | mean_rescaled: first kernels of flow from those of colours (imagenet)
     positions     13 | 5: of training crops             warmup      0: steps of the new layers alone
     input         rgb | flow | rgb_diff | warped (model=tsn)
     streams       folder of a run with stages a_spatial and b_temporal (t4.A has both), whose

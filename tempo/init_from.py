@@ -261,6 +261,15 @@ def open_weights(folder: str, pathway: str = "") -> Weights:
             "stage, below that run's own workdir. Start the config with stages, or set "
             f"{where} to WORKDIR/{folder}."
         )
+    parent, name = os.path.split(folder.rstrip("/"))
+    if not os.path.isdir(folder) and os.path.basename(parent) == stages.FOLDER:
+        run = os.path.dirname(parent)
+        there = "has no such stage" if os.path.isdir(run) else "is not there"
+        raise InputError(
+            f"{where}: no folder {folder!r}: it is stage {name!r} of a run in {run!r}, which "
+            f"{there}. Train a config with that stage there first, or name a run that has it "
+            "(streams=WORKDIR behind the colon of the STPN recipe; its row t4.A has both)."
+        )
     if not os.path.isdir(folder):
         out = folder if os.path.basename(folder) in _IMAGENET else "weights/r50_imagenet"
         source, file = _IMAGENET[os.path.basename(out)]

@@ -195,6 +195,14 @@ def test_weights_that_do_not_fit_are_refused_before_the_data_are_opened(records,
             {**nowhere, "init_from": "stages/a_base"},
             "names another stage, .* Start the config with stages, or .* WORKDIR/stages/a_base",
         ),
+        (
+            {**nowhere, "init_from": "gone/stages/a_spatial"},
+            "stage 'a_spatial' of a run in 'gone', which is not there. Train .* row t4.A has both",
+        ),
+        (
+            {**nowhere, "init_from": f"{tmp_path}/x/stages/b_temporal"},
+            "stage 'b_temporal' of a run in .*/x', which has no such stage",
+        ),
         ({**nowhere, "init_inflate": "centre"}, "init_inflate 'centre'. Did you mean 'center'"),
         (nowhere, "nowhere"),  # so far it fits
     ]

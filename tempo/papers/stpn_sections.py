@@ -28,7 +28,8 @@ _NORMS = (r"norm[^/]*/(scale|bias)$", 1.0)
 _FLOW_STEM = (("^backbone/stem_conv/bias$", 10.0), ("^backbone/stem_conv/kernel$", 5.0))
 _BIASES = ("bias$", 2.0)
 _NEW = (("^neck/.*bias$", 20.0), ("^neck/", 10.0))
-# Behind the last level features have a norm of 64: at the rate of the rest the loss jumps about.
+# Behind the last level features have a norm of sqrt(d3), 64 or 16 by `SIZES`: at the rate of the
+# rest the loss jumps about. Without a norm they have no bound, and the factor is the same.
 _LAST_CLASSIFIER = ("^head/.*kernel$", 0.25)
 
 SIZES: dict[str, dict[str, Any]] = {

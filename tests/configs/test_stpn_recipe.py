@@ -21,14 +21,21 @@ BESIDE = {
     "paths": "fusion=sum",
     "late_space": "model=A",
 }
+SMALL = "data=tempobench,size=small"
 ARGUMENTS = [*ROWS["stpn"], "t4.B,streams=runs/x", "t2.cb.p3,streams=runs/x", "warmup=500,aux=0.3"]
+# Options that say something only just.
+ARGUMENTS += [
+    "t4.C,streams=x,interval=9",
+    "t3.att3concat,norm=l2,d2=512",
+    "tsn.rgb_diff,cross=mean",
+]
+ARGUMENTS += ["t4.B,init=scratch,affine=trained", f"t1.vgg16.twostream,{SMALL}"]
 ARGUMENTS += [
     f"{name}={choice}" + (f",{BESIDE[name]}" if name in BESIDE else "")
     for name, row in stpn.OPTIONS.items()
     for choice in row.choices
     if choice and (name, choice) not in {("size", "small"), ("paths", "1"), ("fusion", "identity")}
 ]
-SMALL = "data=tempobench,size=small"
 
 
 @functools.cache
@@ -48,7 +55,7 @@ def stages_of(arg):
 
 @pytest.mark.parametrize("arg", ARGUMENTS)
 def test_every_argument_is_a_valid_recipe_with_a_network(arg):
-    is_small = not re.search("data=|size=|split=|warped|hmdb|base=", arg)
+    is_small = not re.search("data=|size=|split=|warped|hmdb|base=|cross=", arg)
     for extra in ("", f",{SMALL}") if is_small else ("",):
         for own in stages_of(arg + extra).values():
             net = models.create(101, **own.model)
@@ -124,6 +131,18 @@ def test_rates_and_frozen_norms_are_those_of_tsn():
         ("data=tempobench,split=2", "TempoBench has one split"),
         ("tsn.warped,data=tempobench", "stands still"),
         ("size=small", "size=small is for data=tempobench"),
+        (f"t4.D,{SMALL},base=vgg16", "'base' is for size=full"),
+        ("t1.vgg16.spatial,affine=trained", "'affine' is for norms that are frozen"),
+        ("model=temporal,init=scratch,affine=trained", "'affine' is for norms"),
+        ("t4.A,streams=x,affine=trained", "'affine' is for norms"),
+        ("t1.vgg16.spatial,interval=9", "'interval' is for several snippets"),
+        ("t3.att1,stride_rule=gap", "'stride_rule' is for several snippets"),
+        ("t2.sum.p3,d1=512", "'d1' is for fusion=stcb"),
+        ("t2.sum.p3,norm=none", "'norm' is for compact bilinear pooling"),
+        ("t4.B,streams=x,cross=mean_rescaled", "'cross' is for networks of flow"),
+        ("t4.B,init=scratch,cross=mean", "'cross' is for networks of flow"),
+        ("tsn.rgb,cross=mean", "'cross' is for networks of flow"),
+        ("t4.B,streams=a{b", "'streams' must be a folder of a run with stages, without"),
         ("base=vgg19", "must be one of vgg16, resnet50, resnet152, bninception"),
     ],
 )
