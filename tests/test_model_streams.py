@@ -1,5 +1,7 @@
 """Streams of a recipe's network, and variables that no step changes."""
 
+import types
+
 import jax
 import numpy as np
 import optax
@@ -36,6 +38,26 @@ def test_shapes_are_those_of_what_the_network_reads():
 def test_flow_is_refused_where_nothing_reads_it():
     with pytest.raises(tempo.InputError, match="its network reads frames alone"):
         streams.flow_spec(recipe_of({"backbone": SMALL}, flow={}))
+
+
+def test_short_videos_are_told_of_every_split_that_is_read():
+    """A view's own number of snippets counts; a split that is not there is left to its reader."""
+
+    def split(name):
+        frames = {"train": (30, 32), "test": (20, 24, 40)}[name]
+        return types.SimpleNamespace(manifest=[{"num_frames": n} for n in frames])
+
+    records = types.SimpleNamespace(splits=("train", "test"), split=split, check_flow=lambda: None)
+    view = {"short_side_px": 36, "size_px": 32}
+    evaluators = {"single_view": view, "multi_view": {**view, "num_snippets": 1, "split": "val"}}
+    r = recipe_of({"backbone": SMALL, "stream": "flow"}, eval=evaluators, flow={"interval": 6})
+    train, test = streams.check_flow(r, records)
+    assert train.startswith("1 of 2 videos of split 'train' have fewer fields than the up to 30")
+    assert test.startswith("1 of 3 videos of split 'test' have fewer fields than the 22 that")
+    far = recipe_of({"backbone": SMALL, "stream": "flow"}, eval=evaluators, flow={"interval": 39})
+    with pytest.raises(tempo.InputError, match="no video of split 'test' has more than 39; use at"):
+        streams.check_flow(far, records)
+    assert not streams.check_flow(recipe_of({"backbone": SMALL}), None)
 
 
 @pytest.fixture(scope="module")
