@@ -22,6 +22,7 @@ def evaluator(name, kind, every_epochs, label_kind="single"):
         task=types.SimpleNamespace(kind=label_kind),
         clip=types.SimpleNamespace(sampling="dense", stride=3),
         view=types.SimpleNamespace(stride=0),
+        flow=None,
     )
     return Evaluator(name, kind, scorer, every_epochs=every_epochs)
 
