@@ -20,7 +20,7 @@ ROW = {"num_videos": 11, "protocol": "as it is"}
 def evaluator(name, kind, every_epochs, label_kind="single"):
     scorer = types.SimpleNamespace(
         task=types.SimpleNamespace(kind=label_kind),
-        clip=types.SimpleNamespace(sampling="dense", stride=3),
+        clip=ClipSpec(num_frames=4, stride=3),
         view=types.SimpleNamespace(stride=0),
         flow=None,
     )
