@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,38 @@ def pack(hits: np.ndarray) -> str:
 def unpack(text: str, num: int) -> np.ndarray:
     """The booleans [N] that `pack` was given."""
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=num).astype(bool)
+
+
+def facts(rows: Sequence[Mapping[str, Any]], what: str, *, told: Sequence[str] = ()) -> str:
+    """Seeds, videos, time, hardware, commits and dates of rows, as a list in Markdown.
+
+    Args:
+      rows: with `seed`, `videos` (the same of all), `wall_s`, `is_resumed`, and where and when each
+        was made.
+      what: what a row is one of, such as "trainings".
+      told: further lines.
+    """
+    cut = sum(row["is_resumed"] for row in rows)
+    dates = sorted(row["date"][:10] for row in rows)
+    videos = rows[0]["videos"]
+    lines = [
+        f"seeds {', '.join(map(str, sorted({row['seed'] for row in rows})))}",
+        f"{len(videos['labels'])} test videos of {len(videos['class_names'])} classes; chance is "
+        f"{100 / len(videos['class_names']):.1f}",
+        *told,
+        f"{sum(row['wall_s'] for row in rows) / 60:.0f} minutes of {len(rows)} {what}, with "
+        "compilation and evaluation"
+        + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
+        "; ".join(sorted({hardware(row["hardware"]) for row in rows})),
+        f"commit {', '.join(sorted({row['commit'] for row in rows}))}",
+        dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+    ]
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def hardware(found: Mapping[str, Any]) -> str:
+    """What a row ran on, in words."""
+    return f"{found['cpu']}, {found['cpu_cores']} cores, on {found.get('backend', 'cpu')}"
 
 
 def resampled(

@@ -34,32 +34,13 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         raise InputError(
             "The rows are not all of the same videos; start in another folder (--out)."
         )
-    parts = {"What was run": facts(rows)}
+    parts = {"What was run": recorded.facts(rows, "trainings")}
     for study, title in TITLES.items():
         names = {studies.variant_of(options) for options in studies.STUDIES[study].values()}
         # The default alone is no ablation.
         if names & {row["name"] for row in rows} - {studies.DEFAULT}:
             parts[title] = table(study, rows)
     return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
-
-
-def facts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Seeds, videos, hardware and time."""
-    cut = sum(row["is_resumed"] for row in rows)
-    dates = sorted(row["date"][:10] for row in rows)
-    videos = rows[0]["videos"]
-    lines = [
-        f"seeds {', '.join(map(str, sorted({row['seed'] for row in rows})))}",
-        f"{len(videos['labels'])} test videos of {len(videos['class_names'])} classes; chance is "
-        f"{100 / len(videos['class_names']):.1f}",
-        f"{sum(row['wall_s'] for row in rows) / 60:.0f} minutes of {len(rows)} trainings, with "
-        "compilation and evaluation"
-        + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
-        "; ".join(sorted({_hardware(row["hardware"]) for row in rows})),
-        f"commit {', '.join(sorted({row['commit'] for row in rows}))}",
-        dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-    ]
-    return "\n".join(f"* {line}" for line in lines)
 
 
 def table(study: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -115,7 +96,3 @@ def _published(study: str, label: str) -> str:
         return "not in the paper"
     row = ROWS["mtnet"][name]
     return f"{row.published['top1']:.1f}" if "top1" in row.published else row.note
-
-
-def _hardware(facts: Mapping[str, Any]) -> str:
-    return f"{facts['cpu']}, {facts['cpu_cores']} cores, on {facts.get('backend', 'cpu')}"

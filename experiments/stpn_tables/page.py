@@ -35,33 +35,13 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         raise InputError(
             "The rows are not all of the same videos; start in another folder (--out)."
         )
-    parts = {"What was run": facts(rows)}
+    protocols = sorted({own["protocol"] for row in rows for own in row["results"]})
+    parts = {"What was run": recorded.facts(rows, "runs", told=protocols)}
     names = {row["name"] for row in rows} - {runs.FIRST}
     for name, title in TITLES.items():
         if names & set(runs.TABLES[name]):
             parts[title] = table(name, rows)
     return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts.items())
-
-
-def facts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Seeds, videos, views, hardware and time."""
-    cut = sum(row["is_resumed"] for row in rows)
-    dates = sorted(row["date"][:10] for row in rows)
-    videos = rows[0]["videos"]
-    protocols = sorted({own["protocol"] for row in rows for own in row["results"]})
-    lines = [
-        f"seeds {', '.join(map(str, sorted({row['seed'] for row in rows})))}",
-        f"{len(videos['labels'])} test videos of {len(videos['class_names'])} classes; chance is "
-        f"{100 / len(videos['class_names']):.1f}",
-        *protocols,
-        f"{sum(row['wall_s'] for row in rows) / 60:.0f} minutes of {len(rows)} runs, with "
-        "compilation and evaluation"
-        + (f" ({cut} went on after a stop: less than they took)" if cut else ""),
-        "; ".join(sorted({_hardware(row["hardware"]) for row in rows})),
-        f"commit {', '.join(sorted({row['commit'] for row in rows}))}",
-        dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-    ]
-    return "\n".join(f"* {line}" for line in lines)
 
 
 def table(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -107,7 +87,3 @@ def table(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
     return float((first - second).mean())
-
-
-def _hardware(facts: Mapping[str, Any]) -> str:
-    return f"{facts['cpu']}, {facts['cpu_cores']} cores, on {facts.get('backend', 'cpu')}"
