@@ -197,15 +197,15 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
 
     Args:
       path: a step folder.
-      abstract_variables: by collection, of `jax.ShapeDtypeStruct` with shardings;
-        those without come as numpy.
+      abstract_variables: by collection, of `jax.ShapeDtypeStruct` with shardings; those without
+        come as numpy.
 
     Raises:
       InputError: the checkpoint is of another architecture (the message names leaves), or damaged.
     """
     stored = _stored_shapes(path)
     names = _evaluated(stored)
-    wanted = {names[k]: v for k, v in abstract_variables.items() if v}
+    wanted = {names.get(k, k): v for k, v in abstract_variables.items() if v}
     check_leaves(path, stored, wanted)
     args = ocp.args.PyTreeRestore(
         item=wanted,
@@ -214,21 +214,19 @@ def load_variables(path: str, abstract_variables: Any) -> dict[str, Any]:
     )
     with _whole(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(os.path.join(path, STATE), args=args)
-    found = {k: restored.get(name) or {} for k, name in names.items()}
-    return {k: v for k, v in found.items() if v or k != "sketch"}
+    return {k: restored.get(name) or {} for k, name in names.items()}
 
 
 def variable_shapes(path: str) -> dict[str, Any]:
     """Shapes of what `load_variables` reads of a step folder, as `jax.ShapeDtypeStruct`s."""
     stored = _stored_shapes(path)
-    shapes = {
+    return {
         k: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype),
             stored.get(name) or {},
         )
         for k, name in _evaluated(stored).items()
     }
-    return {k: v for k, v in shapes.items() if v or k != "sketch"}
 
 
 def save_variables(path: str, variables: Mapping[str, Any], info: Mapping[str, Any]) -> None:
@@ -316,7 +314,8 @@ def _stored_shapes(path: str) -> Any:
 def _evaluated(stored: Mapping[str, Any]) -> dict[str, str]:
     """What is stored of each collection to evaluate with: the moving averages where there are."""
     prefix = "ema_" if stored.get("ema_params") else ""
-    return {name: name if name == "sketch" else f"{prefix}{name}" for name in COLLECTIONS}
+    names = {name: f"{prefix}{name}" for name in ("params", "batch_stats")}
+    return names | ({"sketch": "sketch"} if stored.get("sketch") else {})
 
 
 @contextlib.contextmanager

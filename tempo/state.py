@@ -26,10 +26,10 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics of the norms; empty for a model without.
       opt_state: of the optax transformation.
       ema_params: moving average of `params`, or None when not kept.
-      sketch: what compact bilinear pooling drew once and for all (`tempo.layers.sketch`); nothing
-        trains, decays or averages it. None for a model without.
       ema_batch_stats: that of `batch_stats`: the averaged parameters see other activations than
         the trained ones do, so they need statistics averaged alike.
+      sketch: what compact bilinear pooling drew once and for all (`tempo.layers.sketch`); nothing
+        trains, decays or averages it. None for a model without.
     """
 
     step: Array
