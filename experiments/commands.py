@@ -30,6 +30,23 @@ COMPILED_FAST = {
 """Environment of small trainings, where XLA_FLAGS is not set: CPU programs less optimised."""
 
 
+def training(
+    config: str, workdir: pathlib.Path, seed: int, flags: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Arguments of python that train a recipe.
+
+    Args:
+      config: the recipe with its argument.
+      workdir: of the run.
+      seed: of the run.
+      flags: `--config.KEY=VALUE`, besides.
+    """
+    return (
+        "-m", "tempo.main", "--config", config, "--workdir", str(workdir),
+        f"--config.seed={seed}", *flags,
+    )  # fmt: skip
+
+
 def start(
     command: Sequence[str], out: str, lock: int, environment: Mapping[str, str] | None = None
 ) -> None:

@@ -31,6 +31,45 @@ def unpack(text: str, num: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=num).astype(bool)
 
 
+def check_same_videos(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises `InputError` unless all rows are of the same videos."""
+    first = rows[0]["videos"]
+    if any(row["videos"] != first for row in rows):
+        raise InputError(
+            "The rows are not all of the same videos; start in another folder (--out)."
+        )
+
+
+def share(labels: np.ndarray, hits: np.ndarray) -> str:
+    """Hits in percent and its interval, in words.
+
+    Args:
+      labels: of the videos, [N].
+      hits: of every seed, bool [S,N].
+    """
+    return _percent(resampled(labels, lambda videos, own: own.mean(), hits), "")
+
+
+def gain(labels: np.ndarray, hits: np.ndarray, base: np.ndarray) -> str:
+    """Points by which hits are more than those of another, and their interval, in words.
+
+    Args:
+      labels: of the videos, [N].
+      hits: of every seed, bool [S,N].
+      base: the same of what it is compared with.
+    """
+    return _percent(resampled(labels, _difference, hits, base), "+")
+
+
+def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    return float((first - second).mean())
+
+
+def _percent(found: statistics.Estimate, sign: str) -> str:
+    value, low, high = (f"{100 * x:{sign}.1f}" for x in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
 def facts(rows: Sequence[Mapping[str, Any]], what: str, *, told: Sequence[str] = ()) -> str:
     """Seeds, videos, time, hardware, commits and dates of rows, as a list in Markdown.
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from experiments import recorded
 from experiments.mtnet_tables import studies
-from tempo.errors import InputError
 from tempo.papers.mtnet_results import ROWS
 
 TITLES = {
@@ -29,11 +28,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return "The ablations have not been run."
-    first = rows[0]["videos"]
-    if any(row["videos"] != first for row in rows):
-        raise InputError(
-            "The rows are not all of the same videos; start in another folder (--out)."
-        )
+    recorded.check_same_videos(rows)
     parts = {"What was run": recorded.facts(rows, "trainings")}
     for study, title in TITLES.items():
         names = {studies.variant_of(options) for options in studies.STUDIES[study].values()}
@@ -58,17 +53,13 @@ def table(study: str, rows: Sequence[Mapping[str, Any]]) -> str:
         mine, default = by_name[name], hits.get(studies.DEFAULT)
         gained = ""
         if default is not None and name != studies.DEFAULT:
-            gain = recorded.resampled(labels, _difference, hits[name], default)
-            value, low, high = (f"{100 * x:+.1f}" for x in (gain.value, gain.low, gain.high))
-            gained = f"{value} ({low} to {high})"
-        whole = recorded.resampled(labels, lambda videos, own: own.mean(), hits[name])
-        value, low, high = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high))
+            gained = recorded.gain(labels, hits[name], default)
         lines.append(
             [
                 label,
                 f"{mine[0]['params'] / 1e3:.1f}",
                 f"{mine[0]['macs'] / 1e6:.1f}",
-                f"{value} ({low} to {high})",
+                recorded.share(labels, hits[name]),
                 ", ".join(f"{100 * own.mean():.1f}" for own in hits[name]),
                 gained,
                 _published(study, label),
@@ -84,10 +75,6 @@ def table(study: str, rows: Sequence[Mapping[str, Any]]) -> str:
 def _hits(rows: Sequence[Mapping[str, Any]], num: int) -> np.ndarray:
     """Of every seed, bool [S,N]."""
     return np.stack([recorded.unpack(row["hits"][studies.EVALUATOR], num) for row in rows])
-
-
-def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    return float((first - second).mean())
 
 
 def _published(study: str, label: str) -> str:

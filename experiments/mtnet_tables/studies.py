@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from experiments import commands
 from tempo.errors import InputError
 from tempo.papers.mtnet_results import POOLINGS
 
@@ -70,10 +71,7 @@ class Run:
     @property
     def command(self) -> tuple[str, ...]:
         """Arguments of python."""
-        return (
-            "-m", "tempo.main", "--config", self.config, "--workdir", str(self.workdir),
-            f"--config.seed={self.seed}", *self.flags,
-        )  # fmt: skip
+        return commands.training(self.config, self.workdir, self.seed, self.flags)
 
     @property
     def row(self) -> dict[str, str | int]:

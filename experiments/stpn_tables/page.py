@@ -11,7 +11,6 @@ import numpy as np
 
 from experiments import recorded
 from experiments.stpn_tables import runs
-from tempo.errors import InputError
 from tempo.papers.stpn_results import ROWS
 
 TITLES = {
@@ -30,11 +29,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return "The ablations have not been run."
-    first = rows[0]["videos"]
-    if any(row["videos"] != first for row in rows):
-        raise InputError(
-            "The rows are not all of the same videos; start in another folder (--out)."
-        )
+    recorded.check_same_videos(rows)
     protocols = sorted({own["protocol"] for row in rows for own in row["results"]})
     parts = {"What was run": recorded.facts(rows, "runs", told=protocols)}
     names = {row["name"] for row in rows} - {runs.FIRST}
@@ -60,17 +55,13 @@ def table(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         mine, base, gained = np.stack(hits[own]), AGAINST[name], ""
         if base in hits and own != base:
-            gain = recorded.resampled(labels, _difference, mine, np.stack(hits[base]))
-            value, low, high = (f"{100 * x:+.1f}" for x in (gain.value, gain.low, gain.high))
-            gained = f"{value} ({low} to {high})"
-        whole = recorded.resampled(labels, lambda videos, own: own.mean(), mine)
-        value, low, high = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high))
+            gained = recorded.gain(labels, mine, np.stack(hits[base]))
         shares = same_class.get(own)
         published = ROWS["stpn"][runs.PUBLISHED[own]].published["mean_class"]
         lines.append(
             [
                 title,
-                f"{value} ({low} to {high})",
+                recorded.share(labels, mine),
                 ", ".join(f"{100 * one.mean():.1f}" for one in mine),
                 gained,
                 f"{100 * np.mean(shares):.1f}" if shares else "",
@@ -83,7 +74,3 @@ def table(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         "published, UCF-101",
     ]  # fmt: skip
     return recorded.table(head, lines)
-
-
-def _difference(videos: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    return float((first - second).mean())
