@@ -90,7 +90,7 @@ def create(
     """
     row = lookup(METHODS, method, "flow method")
     lookup(dict.fromkeys(cameras.CAMERAS), camera, "camera of optical flow")
-    check_keys(f"Flow method {method!r}", parameters, row.compute)
+    check_keys(f"Flow method {method!r}", parameters, row.signature)
     has_bound = isinstance(bound, int | float) and 0 < bound < float("inf")
     if not has_bound or not is_whole(jpeg_quality) or jpeg_quality > 100:
         raise InputError(

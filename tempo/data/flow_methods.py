@@ -11,6 +11,7 @@ import numpy as np
 
 from tempo import version
 from tempo.errors import InputError
+from tempo.flow import settings
 
 
 class SmallFrameError(ValueError):
@@ -27,13 +28,14 @@ class FlowMethod:
 
     Attributes:
       compute: f(first, second, *, parameters) -> float32 [N,H,W,2]: from each first frame to its
-        second, both grey uint8 [N,H,W]. The parameters are its keyword-only arguments, with their
-        defaults.
+        second, both grey uint8 [N,H,W].
       limits: smallest and largest value of each parameter.
       library: () -> (name, version) of what computes; `InputError` with the remedy if it is absent.
       batch_frames: of one call. Few where pairs are taken one by one, so that memory stays small; a
         method that runs on an accelerator wants many.
       check: raises `InputError` if parameters do not go together.
+      settings: whose keyword-only arguments the parameters are, with their defaults; None is
+        `compute`.
     """
 
     compute: Callable[..., np.ndarray]
@@ -41,11 +43,17 @@ class FlowMethod:
     library: Callable[[], tuple[str, str]]
     batch_frames: int = 16
     check: Callable[[Mapping[str, Any]], None] = lambda parameters: None
+    settings: Callable[..., Any] | None = None
+
+    @property
+    def signature(self) -> Callable[..., Any]:
+        """What has the parameters."""
+        return self.settings or self.compute
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Every parameter and what it is if nobody says otherwise."""
-        parameters = inspect.signature(self.compute).parameters.values()
+        parameters = inspect.signature(self.signature).parameters.values()
         return {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
 
 
@@ -143,57 +151,19 @@ def _dis(
     return _pair_by_pair(computer, first, second)
 
 
-def _tvl1_jax(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    tau: float = 0.25,
-    lambda_: float = 0.15,
-    theta: float = 0.3,
-    num_scales: int = 5,
-    num_warps: int = 5,
-    epsilon: float = 0.01,
-    num_inner: int = 30,
-    num_outer: int = 10,
-    scale_step: float = 0.8,
-    median_radius_px: int = 2,
-    coordinates_per_px: int = 0,
-) -> np.ndarray:
+def _tvl1_jax(first: np.ndarray, second: np.ndarray, **parameters: Any) -> np.ndarray:
     """TV-L1 as `tempo.flow.tvl1` has it, to about 0.01 px on average that of OpenCV 5.
 
     Args:
       first: uint8 [N,H,W].
       second: the same shape.
-      tau: as in `_tvl1`, and so are the next ones.
-      lambda_: of the data term.
-      theta: between the two terms.
-      num_scales: of the pyramid.
-      num_warps: per scale.
-      epsilon: 0 does not stop early.
-      num_inner: iterations between two medians.
-      num_outer: medians per warp.
-      scale_step: size of a scale.
-      median_radius_px: 0 for none.
-      coordinates_per_px: 0, or 32 for the rounding of OpenCV 4.
+      **parameters: of `tempo.flow.settings.Settings`.
     """
     # Here, because who reads a dataset needs no jax for it.
     from tempo.flow import tvl1
 
-    _check_side(first, tvl1.MIN_SIDE_PX)
-    settings = tvl1.Settings(
-        tau=tau,
-        lambda_=lambda_,
-        theta=theta,
-        num_scales=num_scales,
-        num_warps=num_warps,
-        epsilon=epsilon,
-        num_inner=num_inner,
-        num_outer=num_outer,
-        scale_step=scale_step,
-        median_radius_px=median_radius_px,
-        coordinates_per_px=coordinates_per_px,
-    )
-    return tvl1.of_pairs(first, second, settings)
+    _check_side(first, settings.MIN_SIDE_PX)
+    return tvl1.of_pairs(first, second, settings.Settings(**parameters))
 
 
 def _check_dis(parameters: Mapping[str, Any]) -> None:
@@ -274,6 +244,7 @@ METHODS = {
         limits=_TVL1_LIMITS | {"coordinates_per_px": (0, 1024)},
         library=_own,
         batch_frames=65,
+        settings=settings.Settings,
     ),
     "dis": FlowMethod(
         compute=_dis,
