@@ -70,6 +70,7 @@ ALLOWED = {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",
         "progress", "recipe", "sharding", "state",
     },
+    "peaks": {"errors"},
     "step": {"types", "optim", "state", "task"},
     "programs": {"errors", "types", "progress", "state", "step"},
     "train": {
