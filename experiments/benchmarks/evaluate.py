@@ -20,7 +20,7 @@ import time
 import jax
 import numpy as np
 
-from experiments.benchmarks import report, train_step
+from experiments.benchmarks import report, running
 from tempo import models, sharding
 from tempo import task as tasks
 from tempo.data import device_ops, pipeline
@@ -63,7 +63,7 @@ def measure(args: argparse.Namespace, records: pipeline.Records) -> dict:
     task = tasks.create("single", records.num_classes)
     predict = streaming.make_predict(model, preprocess, task, mesh)
     variables = jax.device_put(
-        train_step.cheap_init(model, np.zeros((1, *shape[1:]), np.float32)),
+        running.cheap_init(model, np.zeros((1, *shape[1:]), np.float32)),
         sharding.replicated(mesh),
     )
     scorer = streaming.Scorer(

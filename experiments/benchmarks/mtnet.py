@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from unittest import mock
 
 import tempo
-from experiments.benchmarks import report, train_step
+from experiments.benchmarks import report, running
 from experiments.benchmarks.turns import CLOCKS, take_turns
 from tempo.layers import frame_selection, pooling
 from tempo.models import mtnet
@@ -29,7 +29,7 @@ def main(argv=None) -> None:
     shape = (args.batch, frames, side_px, side_px, 3)
     with stand_ins():
         nets = networks(args.model, args.classes, args.depths)
-        runs = {name: train_step.Running(net, shape, args.classes) for name, net in nets.items()}
+        runs = {name: running.Running(net, shape, args.classes) for name, net in nets.items()}
         compile_s = {name: round(run.compile(), 2) for name, run in runs.items()}
     steps = take_turns(runs, args.runs)
     row = {

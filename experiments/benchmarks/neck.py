@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 import tempo
 from experiments.benchmarks import conv as conv_benchmark
-from experiments.benchmarks import report, train_step
+from experiments.benchmarks import report, running
+from experiments.benchmarks.turns import take_turns
 from tempo.layers import conv
 from tempo.layers.lowerings import LOWERINGS
 
@@ -45,10 +46,8 @@ def main(argv=None) -> None:
         "clip": args.clip,
         "batch": args.batch,
         "dtype": args.dtype,
-        "step_ms": train_step.measure(model, shape, args.classes, args.runs)["step_ms"],
-        "step_without_neck_ms": train_step.measure(without, shape, args.classes, args.runs)[
-            "step_ms"
-        ],
+        "step_ms": measure_step(model, shape, args.classes, args.runs),
+        "step_without_neck_ms": measure_step(without, shape, args.classes, args.runs),
         "neck_ms": measure_neck(model.neck, stages, args.runs),
         "neck_without_auxiliary_ms": measure_neck(bare.neck, stages, args.runs),
         "grouped_convolutions": grouped,
@@ -75,9 +74,21 @@ def stage_features(model, shape: tuple[int, ...]) -> dict[str, jax.Array]:
     }
 
 
+def alone(run, runs: int) -> dict[str, float]:
+    """Milliseconds of a function that takes turns with nothing."""
+    return take_turns({"alone": run}, runs)["alone"]
+
+
+def measure_step(model, shape: tuple[int, ...], num_classes: int, runs: int) -> dict[str, float]:
+    """Times of a step of training of `model`."""
+    step = running.Running(model, shape, num_classes)
+    step.compile()
+    return alone(step, runs)
+
+
 def measure_neck(neck, stages, runs: int) -> dict[str, float]:
     """Times of a neck's value and gradients, to its parameters and to the features it reads."""
-    variables = train_step.cheap_init(neck, stages)
+    variables = running.cheap_init(neck, stages)
 
     @jax.jit
     def run(params, stages):
@@ -94,7 +105,7 @@ def measure_neck(neck, stages, runs: int) -> dict[str, float]:
 
         return jax.value_and_grad(loss, (0, 1))(params, stages)
 
-    return train_step.milliseconds(lambda: run(variables["params"], stages), runs)
+    return alone(lambda: run(variables["params"], stages), runs)
 
 
 def grouped_convolutions(args) -> list[dict]:
@@ -114,7 +125,7 @@ def grouped_convolutions(args) -> list[dict]:
                 lowering.compute, spec, x_shape, args.dtype
             )
             times[name] = {
-                key: train_step.milliseconds(functools.partial(f, *operands), args.runs)
+                key: alone(functools.partial(f, *operands), args.runs)
                 for key, f in zip(("forward", "gradients"), functions, strict=True)
             }
         rows.append(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 import tempo
-from experiments.benchmarks import report, train_step
+from experiments.benchmarks import report, running
 from experiments.benchmarks.turns import CLOCKS, take_turns
 from tempo.data import device_ops
 from tempo.models import size, slowfast
@@ -35,8 +35,8 @@ def main(argv=None) -> None:
     slow_shape = (args.batch, len(slow_frames), side_px, side_px, 3)
     alone = slow_alone(model)
     runs = {
-        "both": train_step.Running(model, shape, args.classes),
-        "slow": train_step.Running(alone, slow_shape, args.classes),
+        "both": running.Running(model, shape, args.classes),
+        "slow": running.Running(alone, slow_shape, args.classes),
     }
     compile_s = {name: round(run.compile(), 2) for name, run in runs.items()}
     steps = take_turns(runs, args.runs)

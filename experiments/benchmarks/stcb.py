@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 import tempo
-from experiments.benchmarks import report, train_step
+from experiments.benchmarks import report, running
 from experiments.benchmarks.turns import CLOCKS, take_turns
 from tempo.layers import count_sketch
 from tempo.layers.sketch import CompactBilinear
@@ -89,7 +89,7 @@ def step(args) -> dict:
         lambda s: jax.random.normal(jax.random.key(9), s.shape),
         jax.eval_shape(backbone, jax.random.key(0), clips)[0],
     )
-    variables = train_step.cheap_init(model, clips)
+    variables = running.cheap_init(model, clips)
     neck = functools.partial(model.neck.init, train=False)
     variables["sketch"] = {"neck": jax.jit(neck)(jax.random.key(0), features)["sketch"]}
     label = jnp.arange(args.batch) % args.classes

@@ -16,34 +16,13 @@ this process and on as many threads; `ratio` is the peer's median by ours: over 
 import argparse
 import functools
 import json
-import resource
-import statistics
 import subprocess
 import sys
-import time
-
-import jax
-import jax.numpy as jnp
 
 import tempo
-from experiments.benchmarks import peers, report
+from experiments.benchmarks import peers, report, work
+from experiments.benchmarks.running import Forward, Running
 from experiments.benchmarks.turns import CLOCKS, take_turns
-from tempo import trees
-
-# Dense peak of one device, TFLOP/s by (substring of the device kind, dtype); manufacturers' data
-# sheets. float32 on GPUs counts TF32 tensor cores, which jax uses by default there.
-DATA_SHEET_TFLOPS = {
-    ("H200", "bfloat16"): 989.0,
-    ("H200", "float32"): 494.0,
-    ("H100", "bfloat16"): 989.0,
-    ("H100", "float32"): 494.0,
-    ("A100", "bfloat16"): 312.0,
-    ("A100", "float32"): 156.0,
-    ("TPU v4", "bfloat16"): 275.0,
-    ("TPU v5 lite", "bfloat16"): 197.0,
-    ("TPU v5", "bfloat16"): 459.0,
-    ("TPU v6 lite", "bfloat16"): 918.0,
-}
 
 
 def main(argv=None) -> None:
@@ -76,34 +55,6 @@ def main(argv=None) -> None:
     report.emit({**row, **report.environment()}, args.out)
 
 
-def make_step(model, learning_rate: float = 0.01, momentum: float = 0.9):
-    """`(state, video, label) -> (state, loss)`; state is `(params, batch_stats, velocity, key)`."""
-
-    def step(state, video, label):
-        params, batch_stats, velocity, key = state
-        key, dropout = jax.random.split(key)
-
-        def loss_fn(params):
-            outputs, new = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                video,
-                train=True,
-                rngs={"dropout": dropout},
-                mutable=["batch_stats"],
-            )
-            loss = _cross_entropy(outputs["logits"], label)
-            for logits in outputs.get("aux_logits", ()):
-                loss += 0.5 * _cross_entropy(logits, label)
-            return loss, new["batch_stats"]
-
-        (loss, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        velocity = jax.tree.map(lambda v, g: momentum * v + g, velocity, gradients)
-        params = jax.tree.map(lambda p, v: p - learning_rate * v, params, velocity)
-        return (params, batch_stats, velocity, key), loss
-
-    return step
-
-
 def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int, peer=None) -> dict:
     """Times of the training step and of the forward pass in evaluation, and memory.
 
@@ -114,23 +65,21 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int, pee
       num_steps: how often each is timed.
       peer: None, or makes what ours take turns with, such as `peers.Torch`.
     """
-    run = Running(model, shape, num_classes)
+    run, forward = (kind(model, shape, num_classes) for kind in (Running, Forward))
     other = peer() if peer else None
-    forward = jax.jit(lambda v, x: model.apply(v, x, train=False)["logits"])
-    params, batch_stats, *_ = run.state
-    variables = {"params": params, "batch_stats": batch_stats}
-    forward_ms = _timed(lambda: forward(variables, run.video), other and other.forward, num_steps)
+    forward.compile()
+    forward_ms = _timed(forward, other and other.forward, num_steps)
     compile_s = run.compile()
     step_ms = _timed(run, other and other.step, num_steps)
     against = _against(other, step_ms, forward_ms) if other else {}
     step_ms, forward_ms = step_ms["tempo"], forward_ms["tempo"]
     return {
-        "params": trees.count_params(run.state[0]),
+        "params": run.num_params,
         "compile_s": round(compile_s, 2),
         "step_ms": step_ms,
         "forward_ms": forward_ms,
         "clips_per_s": round(shape[0] / step_ms["median"] * 1e3, 2),
-        "memory_mib": _memory(run.step),
+        "memory_mib": work.memory(run.compiled),
         "losses": [round(float(loss), 4) for loss in run.losses],
         **against,
     }
@@ -139,7 +88,7 @@ def measure(model, shape: tuple[int, ...], num_classes: int, num_steps: int, pee
 def _timed(ours, theirs, num_steps: int) -> dict[str, dict[str, float]]:
     """Milliseconds of ours alone, or of ours and a peer's in turns."""
     if theirs is None:
-        return {"tempo": milliseconds(ours, num_steps)}
+        return take_turns({"tempo": ours}, num_steps)
     return take_turns({"tempo": ours, "peer": theirs}, num_steps)
 
 
@@ -177,48 +126,6 @@ def _peer(args):
     return functools.partial(peers.Torch, args.model, clip, args.batch, args.classes)
 
 
-class Running:
-    """A model in training on one random batch: every call is a step, and returns its loss.
-
-    Attributes:
-      state: what the next step starts from; the step takes its memory over.
-      video, label: the batch.
-      step: the compiled step, once `compile` has been called.
-      losses: of the steps so far.
-    """
-
-    def __init__(self, model, shape: tuple[int, ...], num_classes: int):
-        self.model = model
-        self.video = jax.random.normal(jax.random.key(1), shape, jnp.float32)
-        self.label = jnp.arange(shape[0]) % num_classes
-        variables = cheap_init(model, self.video)
-        params = variables["params"]
-        velocity = jax.tree.map(jnp.zeros_like, params)
-        self.state = (params, variables["batch_stats"], velocity, jax.random.key(2))
-        self.losses = []
-
-    def compile(self) -> float:
-        """Seconds that it took."""
-        start = time.perf_counter()
-        step = jax.jit(make_step(self.model), donate_argnums=0)
-        self.step = step.lower(self.state, self.video, self.label).compile()
-        return time.perf_counter() - start
-
-    def __call__(self):
-        """One step; call `compile` first."""
-        self.state, loss = self.step(self.state, self.video, self.label)
-        self.losses.append(loss)
-        return loss
-
-
-def matmul_gflops(dtype, size: int | None = None) -> float:
-    """Speed of a large square matrix product on this device, GFLOP/s: best of twenty."""
-    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
-    a = jnp.ones((size, size), dtype)
-    product = jax.jit(jnp.matmul)
-    return 2 * size**3 / (milliseconds(lambda: product(a, a), 20)["min"] * 1e6)
-
-
 def _work(args, shape, step_s: float) -> dict:
     """GFLOP of a step, and its share of the peak.
 
@@ -226,51 +133,15 @@ def _work(args, shape, step_s: float) -> dict:
     times the multiply-adds of the convolutions and matrix products (training, auxiliary heads
     included, recomputation excluded); norms, activations and the optimizer count nothing.
     """
-    model = tempo.create_model(args.model, num_classes=args.classes, lowering="plain")
-    video = jax.ShapeDtypeStruct(shape, jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), video)
-    macs = trees.count_macs(
-        lambda v, x: model.apply(
-            v, x, train=True, rngs={"dropout": jax.random.key(0)}, mutable=["batch_stats"]
-        ),
-        variables,
-        video,
-    )
-    gflop = 6 * macs / 1e9
-    measured = matmul_gflops(args.dtype)
-    work = {
+    gflop = 6 * work.gmacs(args.model, shape, args.classes, train=True)
+    measured = work.matmul_gflops(args.dtype)
+    return {
         "gflop_per_step": round(gflop, 3),
         "gflop_counted_as": "6 x forward multiply-adds of convolutions and matrix products",
         "gflops": round(gflop / step_s, 1),
         "matmul_gflops": round(measured, 1),
         "share_of_matmul": round(gflop / step_s / measured, 3),
     }
-    kind = jax.devices()[0].device_kind
-    for (name, dtype), tflops in DATA_SHEET_TFLOPS.items():
-        if name in kind and dtype == args.dtype:
-            work["share_of_data_sheet_peak"] = round(gflop / step_s / (tflops * 1e3), 3)
-            break
-    return work
-
-
-def milliseconds(run, times: int) -> dict[str, float]:
-    """Median, minimum and maximum over `times` runs, after one that is not counted."""
-    jax.block_until_ready(run())
-    seconds = []
-    cpu = time.process_time()
-    for _ in range(times):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        seconds.append(time.perf_counter() - start)
-    cpu = (time.process_time() - cpu) / times
-    figures = {
-        "median": statistics.median(seconds),
-        "min": min(seconds),
-        "max": max(seconds),
-        # Host work of a run, summed over threads: comparable on a machine that others use.
-        "mean_cpu": cpu,
-    }
-    return {name: round(1e3 * s, 2) for name, s in figures.items()} | {"runs": times}
 
 
 def _measure_each(args) -> int:
@@ -306,41 +177,6 @@ def _command(args, name: str) -> list[str]:
     remat = ["--remat"] if args.remat else []
     module = "experiments.benchmarks.train_step"
     return [sys.executable, "-m", module, f"--model={name}", *options, *remat]
-
-
-def _memory(compiled) -> dict[str, float]:
-    """MiB: what XLA plans for the step, and what process and device have seen at most."""
-    mib = 2.0**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    memory = {"process_peak": peak / mib}
-    plan = compiled.memory_analysis()
-    if plan is not None:
-        memory["step_arguments"] = plan.argument_size_in_bytes / mib
-        memory["step_temporaries"] = plan.temp_size_in_bytes / mib
-    stats = jax.devices()[0].memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        memory["device_peak"] = stats["peak_bytes_in_use"] / mib
-    return {name: round(value, 1) for name, value in memory.items()}
-
-
-def cheap_init(model, video):
-    """Variables of plausible size without compiling the initialisation of a whole network."""
-    init = functools.partial(model.init, train=False)
-    shapes = jax.eval_shape(init, jax.random.key(0), video)
-    keys = iter(jax.random.split(jax.random.key(0), len(jax.tree.leaves(shapes))))
-
-    def leaf(name, s):
-        key = next(keys)
-        if name.endswith("kernel"):
-            fan_in = s.size // s.shape[-1]
-            return jax.random.normal(key, s.shape, s.dtype) * (2 / fan_in) ** 0.5
-        return jnp.full(s.shape, float(name.endswith(("scale", "var"))), s.dtype)
-
-    return trees.map_with_names(leaf, shapes)
-
-
-def _cross_entropy(logits, label):
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1).mean()
 
 
 def _arguments(argv):

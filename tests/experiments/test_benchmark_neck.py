@@ -7,23 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import neck, train_step
+from experiments.benchmarks import neck
 from tempo import models
 from tempo.layers import conv
 
 
 def times(median):
-    return {"median": median, "min": median, "max": median, "mean_cpu": median, "runs": 5}
+    return {"median": median, "min": median, "max": median, "median_cpu": median, "runs": 5}
 
 
 def test_shares_of_the_row(tmp_path, capsys, monkeypatch):
     """With times made up: 100 for the step, 60 without the neck, 8 for whatever else is timed."""
     monkeypatch.setattr(
-        train_step,
-        "measure",
-        lambda model, *_: {"step_ms": times(60.0 if model.neck is None else 100.0)},
+        neck, "measure_step", lambda model, *_: times(60.0 if model.neck is None else 100.0)
     )
-    monkeypatch.setattr(train_step, "milliseconds", lambda run, runs: times(8.0))
+    monkeypatch.setattr(neck, "alone", lambda run, runs: times(8.0))
     monkeypatch.setattr(neck, "measure_neck", lambda *_: times(32.0))
     out = tmp_path / "rows.jsonl"
     neck.main(["--model", "tpn_slowonly_r18", "--clip", "2x32", "--out", str(out)])
@@ -46,8 +44,8 @@ def test_shares_of_the_row(tmp_path, capsys, monkeypatch):
 
 
 def test_only_the_lowering_that_auto_takes(capsys, monkeypatch):
-    monkeypatch.setattr(train_step, "measure", lambda *_: {"step_ms": times(1.0)})
-    monkeypatch.setattr(train_step, "milliseconds", lambda run, runs: times(1.0))
+    monkeypatch.setattr(neck, "measure_step", lambda *_: times(1.0))
+    monkeypatch.setattr(neck, "alone", lambda run, runs: times(1.0))
     neck.main(["--model", "tpn_slowonly_r18", "--clip", "2x32", "--only", "auto"])
     for r in json.loads(capsys.readouterr().out)["grouped_convolutions"]:
         assert list(r["ms"]) == [r["auto"]]
@@ -68,7 +66,7 @@ def test_neck_is_run_forward_and_backward_on_the_stages_of_its_backbone():
     assert len({float(jnp.std(x)) for x in stages.values()}) == 4
     measured = neck.measure_neck(model.neck, stages, 5)
     assert 0 < measured["min"] <= measured["median"] <= measured["max"]
-    assert np.isfinite(measured["mean_cpu"])
+    assert np.isfinite(measured["median_cpu"])
 
 
 @pytest.mark.parametrize(

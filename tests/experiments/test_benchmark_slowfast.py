@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import tempo
-from experiments.benchmarks import slowfast, train_step
+from experiments.benchmarks import running, slowfast
 
 SETTINGS = {"backbone": {"width": 8, "depths": (1, 1, 1, 1)}, "num_classes": 3}
 
@@ -38,8 +38,8 @@ def test_runs_take_turns():
 
 def test_shares_of_the_row(capsys, monkeypatch):
     made_up = {"both": 120.0, "slow": 100.0, "residual": 0.6, "normalize": 0.5}
-    monkeypatch.setattr(train_step.Running, "__init__", lambda self, *_: None)
-    monkeypatch.setattr(train_step.Running, "compile", lambda self: 1.0)
+    monkeypatch.setattr(running.Running, "__init__", lambda self, *_: None)
+    monkeypatch.setattr(running.Running, "compile", lambda self: 1.0)
     monkeypatch.setattr(
         slowfast,
         "take_turns",

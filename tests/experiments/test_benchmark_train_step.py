@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tempo
-from experiments.benchmarks import train_step
+from experiments.benchmarks import running, train_step
 from tempo import models
 
 
@@ -84,10 +84,10 @@ def test_step_lowers_the_loss_and_moves_the_statistics():
     rng = np.random.default_rng(0)
     video = jnp.asarray(rng.normal(size=(4, 2, 32, 32, 3)), jnp.float32)
     label = jnp.array([0, 1, 1, 0])
-    variables = train_step.cheap_init(model, video)
+    variables = running.cheap_init(model, video)
     zeros = jax.tree.map(jnp.zeros_like, variables["params"])
     state = (variables["params"], variables["batch_stats"], zeros, jax.random.key(0))
-    step = jax.jit(train_step.make_step(model))
+    step = jax.jit(running.make_step(model))
     losses = []
     for _ in range(8):
         state, loss = step(state, video, label)
