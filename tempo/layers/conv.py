@@ -10,11 +10,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
+from tempo.layers import target
 from tempo.layers.lowerings import LOWERINGS, ConvSpec, Triple
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -64,7 +64,7 @@ def choose(spec: ConvSpec, lowering: str = "auto") -> str:
     if lowering in LOWERINGS and LOWERINGS[lowering].suits(spec):
         return lowering
     check_lowering(lowering)
-    backend = lowering if lowering in AUTO else jax.default_backend()
+    backend = lowering if lowering in AUTO else target.backend()
     row = AUTO.get(backend, _ACCELERATOR)  # a backend nobody has measured
     name = row[spec.kernel_kind, spec.group_kind]
     return name if LOWERINGS[name].suits(spec) else "plain"

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from tempo import trees
+from tempo.layers import target
 
 # Rows that go through sketch, transform and product together on a CPU: spectra of 224 rows at
 # d = 4096 are 3.5 MB and stay in its cache. Of 1568 rows, m = 3, that is 102 ms of processor time
@@ -62,7 +63,7 @@ def choose(num_rows: int, width: int, dim: int, method: str = "auto") -> str:
     if method != "auto":
         return method
     is_small = max(num_rows, 64) * width * dim <= SMALL_PRODUCT
-    return "loop" if jax.default_backend() == "cpu" and not is_small else "matmul"
+    return "loop" if target.backend() == "cpu" and not is_small else "matmul"
 
 
 def count_sketch(x, h, s, dim: int, method: str = "auto"):

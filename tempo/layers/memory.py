@@ -4,6 +4,8 @@ import jax
 from jax import lax
 from jax.experimental import xla_metadata
 
+from tempo.layers import target
+
 
 def stored(*operands):
     """The operands, a tuple, as arrays in memory and not as expressions that readers compute.
@@ -13,7 +15,7 @@ def stored(*operands):
     element by element in the wrong order: two seconds of a five-second step of SlowOnly-R50.
     Accelerators fuse to good effect and are left alone.
     """
-    return lax.optimization_barrier(operands) if jax.default_backend() == "cpu" else operands
+    return lax.optimization_barrier(operands) if target.backend() == "cpu" else operands
 
 
 def apart(function, *operands):
@@ -28,7 +30,7 @@ def apart(function, *operands):
       function: of arrays, made of `lax` primitives: a jitted function in it is a call as well.
       operands: its arguments.
     """
-    if jax.default_backend() != "cpu":
+    if target.backend() != "cpu":
         return function(*operands)
     with xla_metadata.set_xla_metadata(inlineable="false"):
         return jax.jit(function)(*operands)
