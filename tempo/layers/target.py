@@ -8,7 +8,7 @@ _BACKEND = jax.make_user_context(default_value=None)
 
 
 def backend() -> str:
-    """Name of the backend that what is traced now is for: the default one outside `compiled_for`."""
+    """Name of the backend that what is traced now is for: the default outside `compiled_for`."""
     return _BACKEND.value or jax.default_backend()
 
 
