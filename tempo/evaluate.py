@@ -272,6 +272,7 @@ def _check_classes(exp: Experiment, path: str, info: Mapping[str, Any]) -> None:
 def _restore(exp: Experiment, path: str) -> dict[str, Any]:
     shapes = tracing.module_shapes(exp.model, exp.clip_shape)
     shardings = sharding.infer_shardings(shapes, exp.mesh, exp.recipe.sharding_rules)
+    shardings = sharding.whole_over_data(shardings)
     return pretrained.load_variables(path, shapes, sharding.as_abstract(shapes, shardings))
 
 

@@ -33,6 +33,7 @@ FREE_KEYS = (
     "loop/checkpoint_every_steps",
     "loop/keep_checkpoints",
     "loop/compile_cache",
+    "sharding_rules",
 )
 
 

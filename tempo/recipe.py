@@ -174,7 +174,7 @@ class Recipe:
       loop: the section.
       multigrid: the section.
       mesh: keywords of `tempo.sharding.make_mesh`.
-      sharding_rules: of `tempo.sharding.infer_shardings`.
+      sharding_rules: of `tempo.sharding.rules_of`, by which a config may also name them.
     """
 
     data: DataSettings
@@ -198,7 +198,7 @@ class Recipe:
     loop: LoopSettings
     multigrid: multigrid.Settings
     mesh: Mapping[str, Any]
-    sharding_rules: tuple[tuple[str, tuple[str | None, ...]], ...]
+    sharding_rules: sharding.Rules
 
     @property
     def is_untrained(self) -> bool:
@@ -258,7 +258,7 @@ def from_config(config: ml_collections.ConfigDict | Mapping[str, Any]) -> Recipe
     optim.check_schedule(sections["schedule"])
     scalars = {name: tree.get(name, default) for name, default in SCALARS.items()}
     multigrid.check_length(scalars["total_epochs"], scalars["total_steps"])
-    sharding.check_rules(scalars["sharding_rules"])
+    scalars["sharding_rules"] = sharding.rules_of(scalars["sharding_rules"])
     evaluators = {n: _eval_settings(n, s) for n, s in sections.pop("eval").items()}
     for name in ("data", "clip", "flow", "input", "loop", "multigrid"):
         if name == "flow" and name not in tree:

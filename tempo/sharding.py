@@ -10,11 +10,22 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from tempo import trees
-from tempo.errors import InputError
+from tempo.errors import InputError, lookup
 from tempo.types import Batch
 
 Rules = Sequence[tuple[str, tuple[str | None, ...]]]
-"""(regular expression of leaf names, partition of the trailing axes) rows; first match counts."""
+"""(regular expression of leaf names, partition of the trailing axes) rows; the first that matches
+and whose partition divides the leaf counts."""
+
+# The outputs of a kernel, or else its inputs.
+_KERNEL_AXES = (("data",), ("data", None))
+NAMED_RULES: dict[str, Rules] = {
+    # Stage 1 of arXiv 1910.02054: only what the optimizer and the averages need is split.
+    "zero1": tuple((r"^(opt_state|ema_params)/.*kernel$", axes) for axes in _KERNEL_AXES),
+    # The parameters too, which the devices put together anew in every step.
+    "fsdp": tuple((r"kernel$", axes) for axes in _KERNEL_AXES),
+}
+"""Rules by name: kernels are split over the devices that the batch is split over."""
 
 
 def make_mesh(*, data: int = -1, model: int = 1) -> Mesh:
@@ -97,8 +108,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def check_rules(rules: Rules) -> None:
-    """Raises `InputError` for a rule that is no (regular expression, axes of the mesh) pair."""
+def rules_of(rules: Rules | str) -> Rules:
+    """The rules, or those of that name in `NAMED_RULES`; "" names none.
+
+    Raises:
+      InputError: an unknown name, or a rule that is no (regular expression, axes of the mesh) pair.
+    """
+    if isinstance(rules, str):
+        return lookup(NAMED_RULES, rules, "sharding_rules") if rules else ()
     for rule in rules:
         try:
             pattern, spec = rule
@@ -114,6 +131,7 @@ def check_rules(rules: Rules) -> None:
                 f"sharding_rules: {rule!r} names the axis {unknown[0]!r}; the mesh "
                 "has 'data' and 'model'."
             )
+    return rules
 
 
 def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
@@ -121,7 +139,7 @@ def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
 
     One mechanism for parameters and optimizer state: a rule on `head/fc/kernel` also meets the
     momentum's `opt_state/.../head/fc/kernel`. A rule's partition is aligned with the leaf's last
-    axes; a leaf that no rule matches, or whose axis does not divide, is replicated.
+    axes; a leaf that no rule matches, or whose axes none divides, is replicated.
     """
     compiled = [(re.compile(pattern), tuple(spec)) for pattern, spec in rules]
 
@@ -129,14 +147,55 @@ def infer_shardings(tree: Any, mesh: Mesh, rules: Rules = ()) -> Any:
         for pattern, spec in compiled:
             if pattern.search(name) and len(spec) <= len(leaf.shape):
                 full = (None,) * (len(leaf.shape) - len(spec)) + spec
-                fits = all(
+                if all(
                     axis is None or size % mesh.shape[axis] == 0
                     for size, axis in zip(leaf.shape, full, strict=True)
-                )
-                return NamedSharding(mesh, P(*full) if fits else P())
+                ):
+                    return NamedSharding(mesh, P(*full))
         return NamedSharding(mesh, P())
 
     return trees.map_with_names(sharding, tree)
+
+
+def whole_over_data(shardings: Any) -> Any:
+    """The shardings with nothing split over `data`."""
+
+    def whole(sharding: Any) -> Any:
+        if "data" not in getattr(sharding, "spec", ()):
+            return sharding  # also of arrays that one device has
+        spec = P(*(None if axis == "data" else axis for axis in sharding.spec))
+        return NamedSharding(sharding.mesh, spec)
+
+    return jax.tree.map(whole, shardings)
+
+
+def in_use(tree: Any, shardings: Any) -> Any:
+    """Arrays as a network takes them: whole over `data`, where each device has other clips.
+
+    Left as they live, the compiler splits layers by what their parameters are split by, and sends
+    activations around in place of parameters. To be called under jit.
+
+    Args:
+      tree: of arrays.
+      shardings: how they live, of `infer_shardings`.
+    """
+    return jax.tree.map(
+        lambda x, old, new: x if old == new else jax.lax.with_sharding_constraint(x, new),
+        tree,
+        shardings,
+        whole_over_data(shardings),
+    )
+
+
+def gathered(tree: Any) -> Any:
+    """Arrays as `in_use`, put together once for many passes; the tree itself if they are so."""
+    old = jax.tree.map(lambda x: getattr(x, "sharding", None), tree)
+    new = whole_over_data(old)
+    return tree if old == new else jax.jit(_same, out_shardings=new)(tree)
+
+
+def _same(tree: Any) -> Any:
+    return tree
 
 
 def as_abstract(shapes: Any, shardings: Any) -> Any:

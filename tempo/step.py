@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tempo import optim
+from tempo import optim, sharding
 from tempo import state as states
 from tempo.state import TrainState
 from tempo.task import Task
@@ -29,6 +29,7 @@ def make_step(
     seed: int = 0,
     accumulate_steps: int = 1,
     ema_decay: float = 0.0,
+    shardings: TrainState | None = None,
 ) -> Step:
     """One optimizer step as a pure function `(state, batch) -> (state, metrics)`, to be jitted.
 
@@ -36,6 +37,18 @@ def make_step(
     micro-batches of every n-th clip, so that each device keeps the clips it has; they start from
     the same BatchNorm statistics, and the mean of what they end with goes on, which is what one
     step of a model with that many norm groups does.
+
+    Args:
+      model: a `Recognizer`.
+      task: loss and metrics.
+      tx: optimizer.
+      schedule: its learning rate by step.
+      augment: of `device_ops.create`.
+      seed: of all random draws.
+      accumulate_steps: micro-batches of a batch.
+      ema_decay: of the moving averages; 0 for a state without.
+      shardings: how the state lives on the devices, of `sharding.infer_shardings`; None if each of
+        them has all of it.
     """
 
     def loss_fn(params, batch_stats, fixed, batch, key):
@@ -53,7 +66,10 @@ def make_step(
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
     def gradients(state, batch, key):
-        variables = (state.params, state.batch_stats, state.fixed)
+        params = state.params
+        if shardings is not None:
+            params = sharding.in_use(params, shardings.params)
+        variables = (params, state.batch_stats, state.fixed)
         if accumulate_steps == 1:
             (_, (metrics, stats)), grads = grad_fn(*variables, batch, key)
             return grads, metrics, stats

@@ -73,7 +73,7 @@ ALLOWED = {
     "peaks": {"errors"},
     "machine": set(),
     "doctor": {"version", "errors", "command_line", "machine", "data", "layers", "peaks"},
-    "step": {"types", "optim", "state", "task"},
+    "step": {"types", "optim", "sharding", "state", "task"},
     "loop": {"types", "progress", "sharding", "state", "step", "watchdog"},
     "programs": {"errors", "types", "progress", "state", "step"},
     "train": {

@@ -57,8 +57,8 @@ def test_rules_meet_parameters_and_momentum_alike():
 )
 def test_bad_rules(rules, message):
     with pytest.raises(InputError, match=message):
-        sharding.check_rules(rules)
-    sharding.check_rules([("kernel$", (None, "model"))])
+        sharding.rules_of(rules)
+    sharding.rules_of([("kernel$", (None, "model"))])
 
 
 def test_one_process_feeds_all_of_the_batch():

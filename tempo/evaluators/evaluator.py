@@ -171,7 +171,7 @@ class Evaluator:
           NonFiniteError: scores that are not finite; nothing is written then.
         """
         split, records = self._scorer.split, self._scorer.records
-        measured = self.kind.measure(self._scorer, variables)
+        measured = self.kind.measure(self._scorer, sharding.gathered(variables))
         if measured.bad.any():
             some = ", ".join(split.ids[i] for i in np.flatnonzero(measured.bad)[:3])
             raise NonFiniteError(
