@@ -140,7 +140,7 @@ def _arguments(argv):
     parser.add_argument("--runs", type=int, default=10, help="timed runs")
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
     parser.add_argument("--kind", help="only kernels of this kind, such as temporal")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     return parser.parse_args(argv)
 
 

@@ -170,7 +170,7 @@ def _arguments(argv):
     parser.add_argument("--workers", type=int, default=2, help="reading threads")
     parser.add_argument("--rounds", type=int, default=5, help="turns, at least 3")
     parser.add_argument("--data", help="records are kept here; by default in a temporary folder")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     args = parser.parse_args(argv)
     if args.rounds < 3:
         parser.error("--rounds must be at least 3, fewer say nothing about the spread")

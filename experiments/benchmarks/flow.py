@@ -148,7 +148,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--pairs", type=int, default=0, help="of tvl1_jax; 0, and at most, what one call takes"
     )
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each, at least 3")
-    parser.add_argument("--out", help="also append the rows to this JSONL file")
+    report.add_output(parser)
     args = parser.parse_args(argv)
     if args.pairs < 0:
         parser.error(f"--pairs must be at least 0; got {args.pairs}")

@@ -349,7 +349,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each cell in a round")
     parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--out", help="also append the rows to this file")
+    report.add_output(parser)
     return parser
 
 

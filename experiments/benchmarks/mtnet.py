@@ -111,7 +111,7 @@ def _arguments(argv):
     )
     parser.add_argument("--classes", type=int, default=400)
     parser.add_argument("--runs", type=int, default=5, help="timed steps of each")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     args = parser.parse_args(argv)
     known = [n for n in tempo.list_models("mtnet_*") if "released" not in n and "r50" not in n]
     if args.model not in known:

@@ -113,7 +113,7 @@ def _arguments(argv):
     parser.add_argument("--videos", type=int, default=560, help="to train on")
     parser.add_argument("--workers", type=int, default=2, help="threads that read")
     parser.add_argument("--data", help="folder of the records; made if it is not there")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     return parser.parse_args(argv)
 
 

@@ -153,7 +153,7 @@ def _arguments(argv):
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--only", default="all", choices=["all", "auto"], help="lowerings")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each, at least 5")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     args = parser.parse_args(argv)
     if args.runs < 5:
         parser.error("--runs must be at least 5, fewer say nothing about the spread")

@@ -173,7 +173,7 @@ def _arguments(argv):
     parser.add_argument("--batch", type=int, default=1, help="clips per step")
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each, at least 5")
-    parser.add_argument("--out", help="also append the row to this JSONL file")
+    report.add_output(parser)
     args = parser.parse_args(argv)
     if args.runs < 5:
         parser.error("--runs must be at least 5, fewer say nothing about the spread")

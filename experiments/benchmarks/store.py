@@ -294,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--clips-per-round", type=int, default=24)
     parser.add_argument("--quick", action="store_true", help="two short rounds")
-    parser.add_argument("--out", help="also append the rows to this file")
+    report.add_output(parser)
     return parser
 
 

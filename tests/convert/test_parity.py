@@ -12,7 +12,7 @@ from tempo.models import tracing
 
 torch = pytest.importorskip("torch")
 
-from tests.convert import torch_nets as nets  # noqa: E402
+from experiments.benchmarks import torch_nets as nets  # noqa: E402
 from tests.convert.torch_checks import (  # noqa: E402
     FRAMES,
     SMALL,

@@ -11,7 +11,8 @@ from tempo.types import FlowSpec, ViewSpec
 
 torch = pytest.importorskip("torch")
 
-from tests.convert import torch_images, torch_nets  # noqa: E402
+from experiments.benchmarks import torch_nets  # noqa: E402
+from tests.convert import torch_images  # noqa: E402
 from tests.convert.torch_checks import (  # noqa: E402
     K,
     clip_of,

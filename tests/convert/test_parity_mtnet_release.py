@@ -12,8 +12,8 @@ from tempo.models import two_stream_mtnet
 
 torch = pytest.importorskip("torch")
 
+from experiments.benchmarks import torch_nets as nets  # noqa: E402
 from tests.convert import torch_mtnet  # noqa: E402
-from tests.convert import torch_nets as nets  # noqa: E402
 from tests.convert.torch_checks import (  # noqa: E402
     K,
     clip_of,

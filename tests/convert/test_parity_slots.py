@@ -6,8 +6,8 @@ import tempo
 
 torch = pytest.importorskip("torch")
 
+from experiments.benchmarks import torch_nets as nets  # noqa: E402
 from tempo.convert import __main__ as convert  # noqa: E402
-from tests.convert import torch_nets as nets  # noqa: E402
 from tests.convert import torch_slots as slots  # noqa: E402
 from tests.convert.torch_checks import (  # noqa: E402
     FRAMES,

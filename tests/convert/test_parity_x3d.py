@@ -13,7 +13,7 @@ from tempo.convert import x3d as convert_x3d
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorchvideo")
 
-from tests.convert import torch_nets as nets  # noqa: E402
+from experiments.benchmarks import torch_nets as nets  # noqa: E402
 from tests.convert.torch_checks import (  # noqa: E402
     K,
     clip_of,

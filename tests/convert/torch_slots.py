@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.convert.torch_nets import ResNet, conv, named, norm
+from experiments.benchmarks.torch_nets import ResNet, conv, named, norm
 
 
 class NonLocal(nn.Module):

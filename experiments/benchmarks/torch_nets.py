@@ -1,7 +1,8 @@
 """Public architectures in torch, written from their tables of keys: `state_dict()` has their names.
 
-Small ones: `BLOCKS` blocks per stage, any width. `mm` names modules as mmaction2 does, `tv` as
-torchvision and the two releases do.
+`BLOCKS` blocks per stage unless told otherwise, any width. `mm` names modules as mmaction2 does,
+`tv` as torchvision and the two releases do. Tests compare converted weights with these networks,
+benchmarks time them at full size.
 """
 
 import torch
@@ -31,6 +32,7 @@ class Shifted(nn.Module):
         self.net, self.num_frames = net, num_frames
 
     def forward(self, x):
+        """`[N*T,C,H,W]`, shifted and convolved."""
         return self.net(shift(x, self.num_frames))
 
 
@@ -43,6 +45,7 @@ def conv(flat, c_in, c_out, kernel, stride=(1, 1, 1), groups=1):
 
 
 def norm(flat, channels):
+    """A batch norm, 2-D if `flat`."""
     return (nn.BatchNorm2d if flat else nn.BatchNorm3d)(channels)
 
 
@@ -56,6 +59,7 @@ class Unit(nn.Module):
         self.act = act
 
     def forward(self, x):
+        """Of the convolution's shape."""
         x = self.conv(x)
         x = x if self.bn is None else self.bn(x)
         return F.relu(x) if self.act else x
@@ -99,6 +103,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x):
+        """`[N,C,...]` -> `[N,width*expansion,...]`."""
         shifted = shift(x, self.frames) if self.frames and self.in_place else x
         y = shifted
         for n in range(1, self.count + 1):
@@ -141,6 +146,7 @@ class ResNet(nn.Module):
         self.channels = c_in
 
     def stem(self, x):
+        """What the first stage reads: a quarter of the height and width."""
         x = self.conv1(x)
         x = x if self.style == "mm" else F.relu(self.bn1(x))
         return F.max_pool2d(x, 3, 2, 1) if self.flat else F.max_pool3d(
@@ -166,10 +172,10 @@ def named(**modules):
 class Neck(nn.Module):
     """The pyramid over res4 and res5, `top` channels in res5; names after `style`."""
 
-    def __init__(self, style, top, num_classes, alphas, flow):
+    def __init__(self, style, top, num_classes, alphas, flow, groups=None):
         super().__init__()
         self.style, self.alphas, self.flow = style, alphas, flow
-        half = top // 2
+        half, groups = top // 2, groups or GROUPS
         mm = style == "mm"
         self.spatial_modulation = named(
             spatial_modulation=nn.ModuleList(
@@ -186,8 +192,8 @@ class Neck(nn.Module):
         def level():
             args = (half, half, (1, 1, 1))
             if mm:
-                return named(conv=Unit(*args, groups=GROUPS))
-            return named(conv=conv(False, *args, groups=GROUPS), norm=norm(False, half))
+                return named(conv=Unit(*args, groups=groups))
+            return named(conv=conv(False, *args, groups=groups), norm=norm(False, half))
 
         def fuse(c_in):
             made = Unit(c_in, top, (1, 1, 1))
@@ -198,7 +204,7 @@ class Neck(nn.Module):
             return named(**{"downsamples" if mm else "ops": levels}, fusion_conv=fuse(top))
 
         self.temporal_modulation_ops = nn.ModuleList(
-            [bare(top, half, (3, 1, 1), groups=GROUPS) for _ in alphas]
+            [bare(top, half, (3, 1, 1), groups=groups) for _ in alphas]
         )
         laterals = nn.ModuleList([bare(half, half, (3, 1, 1))])
         aux = Unit(half, top, (1, 3, 3), (1, 2, 2))
@@ -216,7 +222,13 @@ class Neck(nn.Module):
             out.append(x if self.style == "mm" else F.relu(part["norm"](x)))
         return F.relu(module["fusion_conv"](torch.cat(out, 1)))
 
+    def auxiliary(self, stages):
+        """Logits of the auxiliary head, `[N,K]`, of res4."""
+        x = self.aux_head["conv" if self.style == "mm" else "convs"](stages[2])
+        return self.aux_head["fc"](F.dropout(x.mean((2, 3, 4)), 0.5, self.training))
+
     def forward(self, stages):
+        """Features of the stages -> one map `[N,top,T',H,W]`."""
         lateral, top_down, bottom_up, last = (
             getattr(self, name) for name in (MM_NECK if self.style == "mm" else RELEASE_NECK)
         )
@@ -243,26 +255,31 @@ RELEASE_NECK = ("downsampling_ops", "level_fusion_op2", "level_fusion_op", "pyra
 
 
 def pool(x, rate):
+    """Max pool over `rate` frames, the last ones included."""
     return F.max_pool3d(x, (rate, 1, 1), (rate, 1, 1), ceil_mode=True)
 
 
 class MMAction(nn.Module):
     """A recognizer of mmaction2 or, with `style="tv"`, of the TPN release."""
 
-    def __init__(self, style, backbone, num_classes, alphas=None, flow="cascade"):
+    def __init__(self, style, backbone, num_classes, alphas=None, flow="cascade", groups=None):
         super().__init__()
         self.backbone = backbone
         top = backbone.channels
         if alphas:
             name = "neck" if style == "mm" else "necks"
-            setattr(self, name, Neck(style, top, num_classes, alphas, flow))
+            setattr(self, name, Neck(style, top, num_classes, alphas, flow, groups))
         self.cls_head = named(fc_cls=nn.Linear(top, num_classes))
 
     def forward(self, x):
+        """`[N,3,T,H,W] -> [N,K]`; in training with a neck, also the auxiliary `[N,K]`."""
         stages = self.backbone(x)
         neck = getattr(self, "neck", getattr(self, "necks", None))
         x = stages[3] if neck is None else neck(stages)
-        return self.cls_head["fc_cls"](x.mean((2, 3, 4)))
+        logits = self.cls_head["fc_cls"](F.dropout(x.mean((2, 3, 4)), 0.5, self.training))
+        if self.training and neck is not None:
+            return logits, neck.auxiliary(stages)
+        return logits
 
 
 class TorchVision(ResNet):
@@ -273,7 +290,9 @@ class TorchVision(ResNet):
         self.fc = nn.Linear(self.channels, num_classes)
 
     def forward(self, x):
-        return self.fc(super().forward(x)[3].mean((2, 3, 4)))
+        """`[N,3,T,H,W] -> [N,K]`."""
+        x = super().forward(x)[3].mean((2, 3, 4))
+        return self.fc(F.dropout(x, 0.5, self.training))
 
 
 class TSMRelease(nn.Module):
@@ -285,6 +304,7 @@ class TSMRelease(nn.Module):
         self.module = named(base_model=base, new_fc=nn.Linear(base.channels, num_classes))
 
     def forward(self, x):
+        """`[N,3,T,H,W] -> [N,K]`."""
         return self.module["new_fc"](self.module["base_model"](x)[3].mean((2, 3, 4)))
 
 
@@ -308,6 +328,7 @@ class SlowFast(nn.Module):
         self.cls_head = named(fc_cls=nn.Linear(slow.channels + fast.channels, num_classes))
 
     def forward(self, x):
+        """`[N,3,T,H,W] -> [N,K]`."""
         slow, fast = self.backbone["slow_path"], self.backbone["fast_path"]
         a, b = slow.stem(x[:, :, :: self.alpha]), fast.stem(x)
         a = torch.cat([a, slow.conv1_lateral(b)], 1)
