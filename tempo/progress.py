@@ -55,7 +55,7 @@ class Progress:
 
     @contextlib.contextmanager
     def waiting_for_input(self) -> Iterator[None]:
-        """Wraps the call that fetches a batch."""
+        """Wraps the call that fetches the batch of the next step."""
         start = time.perf_counter()
         yield
         if all(a.is_ready() for a in self._in_flight):
@@ -68,23 +68,25 @@ class Progress:
         yield
         self._start += time.perf_counter() - start
 
-    def step(self, loss: Array, num_clips: int) -> None:
-        """Counts one step; waits for the last but one so that the host runs at most two ahead.
+    def started(self, loss: Array, num_clips: int) -> None:
+        """Counts one step, which need not be done.
 
         Args:
           loss: of the step.
           num_clips: it trained on, over all devices.
         """
         self._in_flight.append(loss)
-        if len(self._in_flight) > 2:
-            jax.block_until_ready(self._in_flight.pop(0))
         self._bar.update()
+        self._clips += num_clips
+
+    def wait(self) -> None:
+        """Waits for the last step but two, so that the host runs at most two ahead."""
         if self._is_first:  # it compiles; the rates are those of the steps after it
             self._is_first = False
-            jax.block_until_ready(loss)
+            jax.block_until_ready(self._in_flight)
             self._reset()
-        else:
-            self._clips += num_clips
+        if len(self._in_flight) > 2:
+            jax.block_until_ready(self._in_flight.pop(0))
 
     def rates(self) -> dict[str, float]:
         """`clips_per_s` and `input_bound` (0 to 1) since the last call."""

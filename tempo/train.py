@@ -13,6 +13,7 @@ from tempo import (
     evaluate,
     experiment,
     init_from,
+    loop,
     optim,
     pretrained,
     programs,
@@ -192,6 +193,7 @@ def _jitted_step(
         seed=r.seed,
         accumulate_steps=r.loop.accumulate_steps,
         ema_decay=r.loop.ema_decay,
+        shardings=shardings,
     )
     replicated = sharding.replicated(exp.mesh)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated))
@@ -287,7 +289,6 @@ def _loop(
     end = {"step": start, "total_steps": total_steps} if start == total_steps else None
     stopping = False
     lead = sharding.is_lead_process()
-    batch_sharding = sharding.batch_sharding(exp.mesh)
     info = exp.checkpoint_info()
     watch = LossWatch()
     rows = {}
@@ -297,13 +298,17 @@ def _loop(
         Progress(start, total_steps, visible=lead) as progress,
         _batches(exp, plan, start) as batches,
     ):
-        for step in range(start + 1, total_steps + 1):
-            with progress.waiting_for_input():
-                batch = next(batches)
-            state, metrics = step_fn(state, sharding.to_global(batch, batch_sharding))
-            watch.add(step, metrics, batch["id"])
-            progress.step(metrics["loss"], plan.at(step - 1).batch_size)
-
+        running = loop.steps(
+            step_fn,
+            state,
+            loop.Feed(batches, sharding.batch_sharding(exp.mesh)),
+            start=start,
+            stop=total_steps,
+            num_clips=lambda step: plan.at(step - 1).batch_size,
+            progress=progress,
+            watch=watch,
+        )
+        for step, state, metrics in running:
             last = step == total_steps
             if last or step % r.loop.log_every_steps == 0:
                 watch.check()

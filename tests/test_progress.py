@@ -38,10 +38,11 @@ def run(clock, *, read_s, step_s, steps=10, first_s=30.0):
     device_free = 0.0
     with progress.Progress(0, steps, visible=False) as bar:
         for step in range(steps):
+            device_free = max(device_free, clock.now) + (first_s if step == 0 else step_s)
+            bar.started(Value(clock, device_free), 8)
             with bar.waiting_for_input():
                 clock.now += read_s
-            device_free = max(device_free, clock.now) + (first_s if step == 0 else step_s)
-            bar.step(Value(clock, device_free), 8)
+            bar.wait()
         return bar.rates()
 
 
@@ -55,9 +56,11 @@ def test_slow_input_is_told_from_slow_steps(clock):
 
 def test_rates_leave_out_the_compilation_and_evaluations(clock):
     with progress.Progress(0, 10, visible=False) as bar:
-        bar.step(Value(clock, 100.0), 8)
+        bar.started(Value(clock, 100.0), 8)
+        bar.wait()
         clock.now += 2.0
-        bar.step(Value(clock, 0.0), 8)
+        bar.started(Value(clock, 0.0), 8)
+        bar.wait()
         with bar.paused():
             clock.now += 50.0
         assert bar.rates()["clips_per_s"] == pytest.approx(8 / 2.0)
