@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import ml_collections
-import optax
 
 from tempo import (
     checkpoint,
@@ -19,17 +18,17 @@ from tempo import (
     programs,
     recipe,
     sharding,
+    trainable,
 )
-from tempo import state as states
 from tempo.checkpoint import Checkpoints
-from tempo.data import device_ops, flow, pipeline, profile
+from tempo.data import flow, pipeline, profile
 from tempo.errors import InputError, NonFiniteError
 from tempo.experiment import Experiment
 from tempo.metric_writer import MetricWriter
 from tempo.multigrid import Plan
 from tempo.progress import Progress, say
 from tempo.state import TrainState
-from tempo.step import Step, make_step
+from tempo.step import Step
 from tempo.types import Array
 from tempo.watchdog import LossWatch, StopSignal
 
@@ -86,28 +85,17 @@ def run(
       InputError: as `train`.
       NonFiniteError: as `train`.
     """
-    made = recipe.from_config(config)
-    recipe.check_stop(made)
+    asked = recipe.from_config(config)
+    recipe.check_stop(asked)
     # Weights that do not fit are found before the data are made; a run that goes on needs none.
-    weights = None if checkpoint.exists(workdir) else init_from.begin(made, weights_from)
+    weights = None if checkpoint.exists(workdir) else init_from.begin(asked, weights_from)
     exp, plan, evaluators, schedule = _prepare(config, workdir)
     r = exp.recipe
-    tx = optim.create(schedule, **r.optim)
     experiment.announce(exp)
     say(f"schedule  {plan.summary()}")
     experiment.claim_workdir(workdir, exp.config)
 
-    # The state is born sharded: its shapes are traced, then filled on the devices.
-    def init(key: Array, loaded: Mapping[str, Array]) -> TrainState:
-        ema = r.loop.ema_decay > 0
-        return states.create(exp.model, tx, key, exp.clip_shape, ema=ema, loaded=loaded)
-
-    init_key = jax.random.key(r.seed)
-    shapes = jax.eval_shape(init, init_key, {})
-    shardings = sharding.infer_shardings(shapes, exp.mesh, r.sharding_rules)
-    abstract = sharding.as_abstract(shapes, shardings)
-    step_fn = _jitted_step(exp, tx, schedule, shardings)
-
+    made = trainable.create(exp, schedule)
     with (
         programs.cached_in(r.loop.compile_cache, workdir, is_wanted=r.multigrid.is_on),
         Checkpoints(
@@ -122,18 +110,18 @@ def run(
             info = checkpoints.load_info()
             check_same_data(info, r.data.dir, exp.records.manifest_sha256)
             ended = Ended([], info.get("end"))
-            state = checkpoints.restore(abstract)
+            state = checkpoints.restore(made.abstract)
             say(f"resumed at step {int(state.step)} of {plan.num_steps}")
         else:
-            loaded = _load(weights, exp, abstract) if weights else {}
-            state = jax.jit(init, out_shardings=shardings)(init_key, loaded)
+            loaded = _load(weights, exp, made.abstract) if weights else {}
+            state = made.begin(loaded)
             del loaded
         try:
             if r.is_untrained and ended.end is None:
                 ended = _keep_untrained(exp, state, checkpoints)
             elif ended.end is None:
                 state, rows, ended = _loop(
-                    exp, plan, step_fn, state, evaluators, checkpoints, workdir
+                    exp, plan, made.step, state, evaluators, checkpoints, workdir
                 )
         except NonFiniteError as e:
             checkpoints.delete(e.bad_step)
@@ -173,30 +161,10 @@ def _prepare(
     r = exp.recipe
     plan = experiment.plan(exp)
     evaluators = evaluate.create_evaluators(exp, workdir)
-    schedule = optim.make_schedule(plan.num_steps, plan.steps_in, r.batch_size, **r.schedule)
-    schedule = optim.multiplied(schedule, plan.lr_factors)
+    schedule = trainable.make_schedule(exp, plan)
     # Opened without the workers that would begin to read.
-    _batches(exp, plan, num_workers=min(r.data.num_workers, 0)).close()
+    trainable.batches(exp, plan, num_workers=min(r.data.num_workers, 0)).close()
     return exp, plan, evaluators, schedule
-
-
-def _jitted_step(
-    exp: Experiment, tx: optax.GradientTransformation, schedule: optim.Schedule, shardings: Any
-) -> Step:
-    r = exp.recipe
-    step = make_step(
-        exp.model,
-        exp.task,
-        tx,
-        schedule,
-        device_ops.create(r.input.device_ops, exp.records.num_classes, r.input.clips_per_video),
-        seed=r.seed,
-        accumulate_steps=r.loop.accumulate_steps,
-        ema_decay=r.loop.ema_decay,
-        shardings=shardings,
-    )
-    replicated = sharding.replicated(exp.mesh)
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated))
 
 
 def _finish(
@@ -296,7 +264,7 @@ def _loop(
         StopSignal() as stop,
         MetricWriter(workdir, start_step=start, enabled=lead) as writer,
         Progress(start, total_steps, visible=lead) as progress,
-        _batches(exp, plan, start) as batches,
+        trainable.batches(exp, plan, start) as batches,
     ):
         running = loop.steps(
             step_fn,
@@ -365,7 +333,7 @@ def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> st
     def open_batches(num_threads: int) -> pipeline.Batches:
         # Clips of the base shape, without end.
         own = {"shape_at": None, "num_steps": None, "worker_kind": "thread"}
-        return _batches(exp, plan, num_workers=num_threads, **own)
+        return trainable.batches(exp, plan, num_workers=num_threads, **own)
 
     return profile.report(
         profile.measure(open_batches, seconds=seconds),
@@ -374,27 +342,3 @@ def profile_input(config: ml_collections.ConfigDict, seconds: float = 3.0) -> st
         size_px=r.input.size_px,
         num_workers=r.data.num_workers,
     )
-
-
-def _batches(exp: Experiment, plan: Plan, start: int = 0, **changed: Any) -> pipeline.Batches:
-    """Training batches of this process; `changed` are arguments of `pipeline.train_batches`."""
-    r = exp.recipe
-    process_index, process_count = sharding.process_slot(exp.mesh)
-    settings = {
-        "clip": r.clip,
-        "flow": exp.flow,
-        "batch_size": r.batch_size,
-        "size_px": r.input.size_px,
-        "host_ops": r.input.host_ops,
-        "extra_frames": exp.extra_frames,
-        "clips_per_video": r.input.clips_per_video,
-        "shape_at": None if plan.is_plain else plan.at,
-        "seed": r.seed,
-        "start_step": start,
-        "num_steps": plan.num_steps,
-        "num_workers": r.data.num_workers,
-        "worker_kind": r.data.worker_kind,
-        "process_index": process_index,
-        "process_count": process_count,
-    }
-    return pipeline.train_batches(exp.records.split(r.data.train_split), **(settings | changed))

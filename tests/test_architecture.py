@@ -74,12 +74,15 @@ ALLOWED = {
     "machine": set(),
     "doctor": {"version", "errors", "command_line", "machine", "data", "layers", "peaks"},
     "step": {"types", "optim", "sharding", "state", "task"},
+    "trainable": {
+        "types", "data", "experiment", "multigrid", "optim", "sharding", "state", "step",
+    },
     "loop": {"types", "progress", "sharding", "state", "step", "watchdog"},
     "programs": {"errors", "types", "progress", "state", "step"},
     "train": {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "init_from", "loop",
         "metric_writer", "multigrid", "optim", "pretrained", "programs", "progress", "recipe",
-        "sharding", "state", "step", "watchdog",
+        "sharding", "state", "step", "trainable", "watchdog",
     },
     "staged": {
         "errors", "files", "checkpoint", "experiment", "init_from", "progress", "recipe",

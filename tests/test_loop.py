@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tempo import loop, progress, sharding, train, watchdog
+from tempo import loop, progress, sharding, train, trainable, watchdog
 from tempo.errors import RecordError
 
 
@@ -114,7 +114,7 @@ def test_the_host_reads_from_the_device_when_it_logs_and_saves_and_else_never(
         def save(self, step, state, info, scores):
             events.append(f"save {step}")
 
-    monkeypatch.setattr(train, "_batches", lambda *_: Batches(events))
+    monkeypatch.setattr(trainable, "batches", lambda *_: Batches(events))
     settings = types.SimpleNamespace(log_every_steps=3, checkpoint_every_steps=5, stop_at=0.0)
     exp = types.SimpleNamespace(
         recipe=types.SimpleNamespace(loop=settings),
