@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import target
+from tempo.layers import remat, target
 from tempo.layers.lowerings import LOWERINGS, ConvSpec, Triple
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -153,7 +153,7 @@ class Conv(nn.Module):
             groups=self.groups,
             lowering=self.lowering,
         )
-        return y if bias is None else y + bias
+        return remat.conv_output(y if bias is None else y + bias, channels)
 
 
 ACTIVATIONS: dict[str, Callable] = {

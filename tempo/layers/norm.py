@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from tempo import trees
 from tempo.errors import InputError
+from tempo.layers import remat
 
 
 class BatchNorm(nn.Module):
@@ -151,7 +152,7 @@ def _by_batch(epsilon: float, x, about, scale, bias):
 
 
 def _by_batch_fwd(epsilon, x, about, scale, bias):
-    mean, var = _moments(x, about)
+    mean, var = remat.moments(*_moments(x, about))
     y = _normalise(x, mean, var, scale, bias, epsilon)
     return (y, mean, var), (x, mean, jax.lax.rsqrt(var + epsilon), scale, about)
 

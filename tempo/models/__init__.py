@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from tempo import trees
 from tempo.errors import InputError, check_keys, lookup
+from tempo.layers import remat as remat_lib
 from tempo.layers import slots
 from tempo.layers.conv import Conv, check_lowering
 from tempo.layers.norm import NORMS, check_pattern
@@ -85,7 +86,7 @@ def create(
     norm_frozen: str = "",
     dtype: str = "float32",
     lowering: str = "auto",
-    remat: bool = False,
+    remat: str | bool = "none",
 ) -> Recognizer:
     """A `Recognizer`: a preset, a preset with some keys changed, or one described in full.
 
@@ -107,7 +108,9 @@ def create(
       dtype: of activations, `float32` or `bfloat16`; parameters, norm statistics, pooled features
         and logits are float32 always.
       lowering: how convolutions are computed, see `tempo.layers.conv.choose`.
-      remat: recompute the backbone's blocks in the backward pass to save memory.
+      remat: what the backward pass computes again of the backbone's blocks, to save memory: a name
+        of `tempo.layers.remat.POLICIES`; True is `blocks`. The step is to be compiled with
+        `remat.compiler_options`.
 
     Raises:
       InputError: an unknown name or key (with the nearest one), or none given at all.
@@ -132,7 +135,7 @@ def create(
     )
     given = {"conv": conv, "norm": norm, "num_classes": num_classes}
     return Recognizer(
-        backbone=_backbone(backbone, conv, norm, dtype, remat),
+        backbone=_backbone(backbone, conv, norm, dtype, remat_lib.check(remat)),
         head=_part("head", head, HEADS, **given),
         neck=_part("neck", neck, NECKS, **given) if neck else None,
         stream=_stream(stream or preset.get("stream", "video")),

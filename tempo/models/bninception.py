@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 
-from tempo.layers import pooling
+from tempo.layers import pooling, remat
 from tempo.models import fields
 
 VARIANTS: dict[str, dict[str, Any]] = {"bninception": {}}
@@ -78,14 +78,14 @@ class BNInception(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
-      remat: recompute each block's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each block, a name of `remat.POLICIES`.
       width: channels of the stem; those of all other convolutions are in proportion.
     """
 
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     width: int = WIDTH
 
     top = ("res5",)
@@ -109,7 +109,7 @@ class BNInception(nn.Module):
         fields.check_clips(x, "BN-Inception")
         norm = functools.partial(self.norm, use_running_average=not train)
         unit = functools.partial(_unit, self.conv, norm)
-        block = nn.remat(InceptionBlock) if self.remat else InceptionBlock
+        block = remat.block(InceptionBlock, self.remat)
         x = unit("stem_conv", x.astype(self.dtype), self.width, 7, 2, norm_name="stem_norm")
         x = _halved(x, _ceil_mode(x))
         x = unit("conv2_reduce", x, self.width)

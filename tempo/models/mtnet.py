@@ -14,7 +14,7 @@ import chex
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import attention, frame_selection, mtconv, pooling, recurrent, slots
+from tempo.layers import attention, frame_selection, mtconv, pooling, recurrent, remat, slots
 from tempo.layers.lowerings import Triple
 from tempo.layers.slots import Slot
 from tempo.models import fields
@@ -187,7 +187,7 @@ class MTNet(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations; those of the selection of frames and the gates are float32.
-      remat: recompute each block's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each block, a name of `remat.POLICIES`.
       depths: blocks per stage; a stage of 0 hands on what it gets.
       widths: channels per stage; the stem has those of the first.
       expansion: inner width of a block as a multiple of its output's channels, rounded down.
@@ -210,7 +210,7 @@ class MTNet(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = _M
     widths: Sequence[int] = (24, 48, 96, 192)
     expansion: float = 2.25
@@ -297,7 +297,7 @@ class MTNet(nn.Module):
         )
 
     def _stage(self, x, stage: int, norm, train: bool):
-        block = nn.remat(MTBlock) if self.remat else MTBlock
+        block = remat.block(MTBlock, self.remat)
         time, space = self.strides_t[stage], self.strides[stage]
         width = self.widths[stage]
         split = self._split(norm, train)

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from tempo.errors import InputError, lookup
 from tempo.layers import conv as conv_lib
-from tempo.layers import pooling
+from tempo.layers import pooling, remat
 from tempo.layers.lowerings import Triple
 from tempo.models import fields
 from tempo.models.resnet import block_name
@@ -35,7 +35,7 @@ class MultiFiber(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
-      remat: recompute each unit's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each unit, a name of `remat.POLICIES`.
       depths: units per stage; a stage of 0 hands on what it gets.
       stem_width: channels of the 3x5x5 stem.
       width: channels of stage i are `width * 2**i`.
@@ -48,7 +48,7 @@ class MultiFiber(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = (3, 4, 6, 3)
     stem_width: int = 16
     width: int = 96
@@ -85,7 +85,7 @@ class MultiFiber(nn.Module):
         act = conv_lib.ACTIVATIONS[self.act]
         norm = functools.partial(self.norm, use_running_average=not train)
         conv = functools.partial(self.conv, kernel_init=nn.initializers.xavier_uniform())
-        unit = nn.remat(MultiFiberUnit) if self.remat else MultiFiberUnit
+        unit = remat.block(MultiFiberUnit, self.remat)
         x = conv(self.stem_width, (3, 5, 5), (1, 2, 2), name="stem_conv")(x.astype(self.dtype))
         x = act(norm(name="stem_norm")(x))
         x = pooling.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))

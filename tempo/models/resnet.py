@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from tempo.errors import InputError, lookup
-from tempo.layers import attention, block_conv, pooling, slots, temporal
+from tempo.layers import attention, block_conv, pooling, remat, slots, temporal
 from tempo.layers import conv as conv_lib
 from tempo.layers.slots import Slot
 from tempo.models import blocks, fields
@@ -64,7 +64,7 @@ class ResNet(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
-      remat: recompute each block's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each block, a name of `remat.POLICIES`.
       block: a name of `blocks.BLOCKS`.
       depths: blocks per stage; a stage of 0 hands on what it gets.
       width: channels of the stem; the convolutions of stage i have `width * 2**i`, the block's
@@ -105,7 +105,7 @@ class ResNet(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     block: str = "bottleneck"
     depths: Sequence[int] = R34_50
     width: int = 64
@@ -253,7 +253,7 @@ class ResNet(nn.Module):
         return tuple(kernel_t if is_inflated else 1 for is_inflated in inflated)
 
     def _stage(self, x, stage: int, norm, act, train: bool):
-        block = nn.remat(blocks.ResidualBlock) if self.remat else blocks.ResidualBlock
+        block = remat.block(blocks.ResidualBlock, self.remat)
         modules = self._slots(norm, train)
         module = modules.pop("temporal")
         time, space = self.strides_t[stage], self.strides[stage]

@@ -92,7 +92,7 @@ class SlowFast(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = R34_50
     width: int = 64
     channel_ratio: int = 8

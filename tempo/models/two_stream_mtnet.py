@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import frame_selection, pooling, resize
+from tempo.layers import frame_selection, pooling, remat, resize
 from tempo.layers.lowerings import Triple
 from tempo.layers.recurrent import CELLS, SqueezeRecursion
 from tempo.models import fields
@@ -54,7 +54,7 @@ class TwoStreamMTNet(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
-      remat: recompute each block's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each block, a name of `remat.POLICIES`.
       depths: blocks per stage.
       width: channels of the stem; stage i has `width * 2**i`, of both streams together.
       ratio: part of the channels that are short, rounded down; between 0 and 1.
@@ -66,7 +66,7 @@ class TwoStreamMTNet(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     ratio: float = 0.875
@@ -99,7 +99,7 @@ class TwoStreamMTNet(nn.Module):
         chex.assert_rank(x, 5)
         norm = functools.partial(self.norm, use_running_average=not train)
         streams = self._stem(x.astype(self.dtype), norm)
-        block = nn.remat(TwoStreamBlock) if self.remat else TwoStreamBlock
+        block = remat.block(TwoStreamBlock, self.remat)
         features = {}
         for stage, depth in enumerate(self.depths):
             for i in range(depth):

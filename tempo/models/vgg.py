@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError
-from tempo.layers import pooling
+from tempo.layers import pooling, remat
 from tempo.models import fields
 
 VARIANTS: dict[str, dict[str, Any]] = {"vgg16": {"depths": (2, 2, 3, 3, 3)}}
@@ -37,7 +37,7 @@ class VGG(nn.Module):
     Attributes:
       conv, norm: factories; there is no norm for the second to make.
       dtype: of the activations.
-      remat: recompute each stage's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each stage, a name of `remat.POLICIES`.
       depths: convolutions of each of the five stages.
       width: channels of the first stage; those behind it have 2, 4, 8 and 8 times as many.
     """
@@ -45,7 +45,7 @@ class VGG(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = (2, 2, 3, 3, 3)
     width: int = 64
 
@@ -74,7 +74,7 @@ class VGG(nn.Module):
                 f"VGG halves the sides of frames {NUM_STAGES} times; frames of {x.shape[2]}x"
                 f"{x.shape[3]} px leave nothing of them: give at least {2**NUM_STAGES} px."
             )
-        stage_type = nn.remat(VGGStage) if self.remat else VGGStage
+        stage_type = remat.block(VGGStage, self.remat)
         features = {}
         x = nn.relu(self.conv(self.width, _SIDES, use_bias=True, name="stem_conv")(x))
         for stage, depth in enumerate(self.depths, start=1):

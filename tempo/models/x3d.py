@@ -13,7 +13,7 @@ import chex
 from flax import linen as nn
 
 from tempo.errors import lookup
-from tempo.layers import attention
+from tempo.layers import attention, remat
 from tempo.layers import conv as conv_lib
 from tempo.layers.lowerings import Triple
 from tempo.models import fields
@@ -64,7 +64,7 @@ class X3D(nn.Module):
     Attributes:
       conv, norm: factories; `norm` takes `use_running_average`.
       dtype: of the activations.
-      remat: recompute each block's activations in the backward pass instead of keeping them.
+      remat: what the backward pass computes again of each block, a name of `remat.POLICIES`.
       depths: blocks per stage, at least 1.
       widths: channels that the blocks of each stage give; the stem's are those of the first.
       expansion: channels inside a block, as a multiple of those that it gives (cut off).
@@ -82,7 +82,7 @@ class X3D(nn.Module):
     conv: Callable
     norm: Callable
     dtype: Any
-    remat: bool
+    remat: str
     depths: Sequence[int] = (3, 5, 11, 7)
     widths: Sequence[int] = (24, 48, 96, 192)
     expansion: float = 2.25
@@ -134,7 +134,7 @@ class X3D(nn.Module):
         return features
 
     def _stage(self, x, stage: int, norm, act):
-        block = nn.remat(X3DBlock) if self.remat else X3DBlock
+        block = remat.block(X3DBlock, self.remat)
         time, space = self.strides_t[stage], self.strides[stage]
         width = self.widths[stage]
         inner = int(self.expansion * width)
