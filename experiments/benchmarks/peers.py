@@ -1,6 +1,7 @@
-"""Networks of other libraries in training and in evaluation, which `train_step` times beside ours.
+"""Networks of other libraries, in training and in evaluation, which benchmarks time beside ours.
 
-`torch`: PyTorchVideo's builders in PyTorch on the CPU, channels last, with SGD and momentum 0.9.
+`torch`: PyTorchVideo's builders, and own ones (`torch_nets`) of what it has not, in PyTorch on the
+same device, channels last, with SGD and momentum 0.9.
 
 Not a part of tempo: pip install torch==2.13.0 pytorchvideo==0.1.5
 """
@@ -8,105 +9,64 @@ Not a part of tempo: pip install torch==2.13.0 pytorchvideo==0.1.5
 import contextlib
 import importlib.metadata
 import importlib.util
-import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+import jax
 
 from tempo.errors import InputError
 
 INSTALL = "pip install torch==2.13.0 pytorchvideo==0.1.5"
 
-
-def _x3d(frames: int, side_px: int, classes: int, depth_factor: float, width_factor: float):
-    from pytorchvideo.models import x3d
-
-    return x3d.create_x3d(
-        input_clip_length=frames,
-        input_crop_size=side_px,
-        model_num_class=classes,
-        depth_factor=depth_factor,
-        width_factor=width_factor,
-        head_activation=None,
-    )
-
-
-def _slow(frames: int, side_px: int, classes: int):
-    import torch
-    from pytorchvideo.models import resnet
-
-    return resnet.create_resnet(
-        model_num_class=classes,
-        stem_conv_kernel_size=(1, 7, 7),
-        head_pool=lambda kernel_size, stride, padding: torch.nn.AdaptiveAvgPool3d(1),
-        head_activation=None,
-    )
-
-
-TORCH: dict[str, tuple[Callable, dict[str, Any]]] = {
-    "x3d_xs": (_x3d, {"depth_factor": 2.2, "width_factor": 2.0}),
-    "x3d_s": (_x3d, {"depth_factor": 2.2, "width_factor": 2.0}),
-    "x3d_m": (_x3d, {"depth_factor": 2.2, "width_factor": 2.0}),
-    "x3d_l": (_x3d, {"depth_factor": 5.0, "width_factor": 2.0}),
-    "slowonly_r50": (_slow, {}),
+_X3D = {"build": "x3d", "depth_factor": 2.2, "width_factor": 2.0}
+TORCH: dict[str, dict[str, Any]] = {
+    "x3d_xs": _X3D,
+    "x3d_s": _X3D,
+    "x3d_m": _X3D,
+    "x3d_l": {**_X3D, "depth_factor": 5.0},
+    "slowonly_r50": {"build": "slow"},
+    "slowfast_r50_4x16": {"build": "slowfast", "alpha": 8, "kernel_t": 5},
+    "slowfast_r50_8x8": {"build": "slowfast", "alpha": 4, "kernel_t": 7},
+    "tsm_r50": {"build": "tsm"},
+    "tpn_slowonly_r50": {"build": "tpn"},
 }
-"""PyTorchVideo's builder of a preset's network, and its options, by name of the preset."""
+"""Builder of a preset's network, a function of `peers_torch`, and its options, by preset."""
+
+MODES = {"eager": "operation by operation", "compile": "torch.compile"}
+"""Ways to run a network of PyTorch."""
 
 
-def check(model: str, dtype: str) -> None:
+def modes(text: str | None) -> list[str]:
+    """Names of `MODES` by comma; None: on a CPU eager alone, which needs no compiler; else all.
+
+    Raises:
+      InputError: no such mode.
+    """
+    if text is None:
+        return ["eager"] if jax.default_backend() == "cpu" else list(MODES)
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in MODES:
+            raise InputError(f"--peer-modes has {name!r}; choose from {', '.join(MODES)}.")
+    return names
+
+
+def check(model: str) -> None:
     """Raises `InputError` unless there is a peer of preset `model`, and it can be imported."""
     if model not in TORCH:
-        raise InputError(
-            f"No peer of preset {model!r} in PyTorchVideo; there is one of {', '.join(TORCH)}."
-        )
-    if dtype != "float32":
-        raise InputError(f"The peer computes in float32, not {dtype}; drop --dtype.")
+        raise InputError(f"No peer of preset {model!r}; there is one of {', '.join(TORCH)}.")
     missing = [n for n in ("torch", "pytorchvideo") if importlib.util.find_spec(n) is None]
     if missing:
         raise InputError(f"The peer needs {' and '.join(missing)}: {INSTALL}")
 
 
-class Torch:
-    """PyTorchVideo's network of a preset on one random batch, in training and in evaluation.
+def create(model: str, clip: tuple[int, int], batch: int, classes: int, dtype: str):
+    """The peer of preset `model` on one random batch, a `peers_torch.Peer`."""
+    from experiments.benchmarks import peers_torch
 
-    As many threads as this process may have cores, which is what XLA takes.
-
-    Attributes:
-      num_threads: of PyTorch.
-      num_params: of the network.
-    """
-
-    def __init__(self, model: str, clip: tuple[int, int], batch: int, classes: int):
-        import torch
-
-        self._torch = torch
-        torch.manual_seed(0)
-        self.num_threads = len(os.sched_getaffinity(0))
-        torch.set_num_threads(self.num_threads)
-        create, options = TORCH[model]
-        layout = {"memory_format": torch.channels_last_3d}
-        with torchvision_stand_in():
-            net = create(*clip, classes, **options)
-        self._net = net.to(**layout)
-        self.num_params = sum(p.numel() for p in self._net.parameters())
-        self._video = torch.randn(batch, 3, clip[0], clip[1], clip[1]).to(**layout)
-        self._label = torch.arange(batch) % classes
-        self._optimizer = torch.optim.SGD(self._net.parameters(), 0.01, momentum=0.9)
-
-    def step(self) -> None:
-        """One step of training: forward, backward, SGD with momentum."""
-        self._net.train()
-        self._optimizer.zero_grad(set_to_none=True)
-        logits = self._net(self._video)
-        self._torch.nn.functional.cross_entropy(logits, self._label).backward()
-        self._optimizer.step()
-
-    def forward(self) -> None:
-        """Logits of the batch in evaluation, without a graph for gradients."""
-        self._net.eval()
-        with self._torch.inference_mode():
-            self._net(self._video)
+    return peers_torch.Peer(TORCH[model], clip, batch, classes, dtype)
 
 
 def versions() -> dict[str, str]:

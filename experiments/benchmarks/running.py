@@ -2,6 +2,8 @@
 
 import functools
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +36,12 @@ class Running:
         """Numbers that training changes."""
         return trees.count_params(self.state[0])
 
-    def compile(self) -> float:
-        """Seconds that it took."""
+    def compile(self, options: Mapping[str, Any] | None = None) -> float:
+        """Seconds that it took, with these options of the compiler."""
         start = time.perf_counter()
         step = jax.jit(make_step(self.model), donate_argnums=0)
-        self.compiled = step.lower(self.state, self.video, self.label).compile()
+        lowered = step.lower(self.state, self.video, self.label)
+        self.compiled = lowered.compile(compiler_options=dict(options or {}))
         return time.perf_counter() - start
 
     def __call__(self):
@@ -68,11 +71,12 @@ class Forward:
         """Numbers that training changes."""
         return trees.count_params(self.variables["params"])
 
-    def compile(self) -> float:
-        """Seconds that it took."""
+    def compile(self, options: Mapping[str, Any] | None = None) -> float:
+        """Seconds that it took, with these options of the compiler."""
         start = time.perf_counter()
         forward = jax.jit(lambda v, x: self.model.apply(v, x, train=False)["logits"])
-        self.compiled = forward.lower(self.variables, self.video).compile()
+        lowered = forward.lower(self.variables, self.video)
+        self.compiled = lowered.compile(compiler_options=dict(options or {}))
         return time.perf_counter() - start
 
     def __call__(self):

@@ -1,15 +1,18 @@
 """What a compiled program does: operations, bytes, memory, and its share of what the device can."""
 
 import resource
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 import tempo
-from experiments.benchmarks.turns import take_turns
-from tempo import trees
+from tempo import peaks, trees
 
 MIB = 2.0**20
+
+BYTES = "XLA's cost analysis: operands and results of each fused instruction, a loop's body once"
+"""What the bytes of a row are: what caches hold is counted too, so a share may exceed 1."""
 
 
 def gmacs(name: str, shape: tuple[int, ...], num_classes: int, *, train: bool) -> float:
@@ -44,10 +47,39 @@ def memory(compiled) -> dict[str, float]:
     return {name: round(value, 1) for name, value in found.items()}
 
 
-def matmul_gflops(dtype, size: int | None = None) -> float:
-    """Speed of a large square matrix product on this device, GFLOP/s: best of twenty."""
-    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
-    a = jnp.ones((size, size), dtype)
-    product = jax.jit(jnp.matmul)
-    times = take_turns({"product": lambda: product(a, a)}, 20)["product"]
-    return 2 * size**3 / (times["min"] * 1e6)
+def achieved(gflop: float, counted_as: str, compiled, dtype, ms: Mapping[str, float]) -> dict:
+    """Rates of a run that took `ms["median"]`, and their shares of the peaks, measured now.
+
+    Args:
+      gflop: operations of one run, in G.
+      counted_as: what counts as one.
+      compiled: the program, whose bytes its compiler counts.
+      dtype: of the matrix product that is the peak.
+      ms: a summary of `turns`.
+    """
+    seconds = ms["median"] / 1e3
+    matmul = peaks.matmul_flops_per_s(dtype) / 1e9
+    copy = peaks.copy_bytes_per_s() / 1e9
+    found = {
+        "gflop": round(gflop, 3),
+        "gflop_counted_as": counted_as,
+        "gflop_per_s": round(gflop / seconds, 1),
+        "share_of_matmul": round(gflop / seconds / matmul, 3),
+        "peaks": {"matmul_gflop_per_s": round(matmul, 1), "copy_gbyte_per_s": round(copy, 2)},
+    }
+    gbyte = _gbyte(compiled)
+    if gbyte:
+        found |= {
+            "gbyte": round(gbyte, 3),
+            "gbyte_counted_as": BYTES,
+            "gbyte_per_s": round(gbyte / seconds, 2),
+            "share_of_copy": round(gbyte / seconds / copy, 3),
+        }
+    return found
+
+
+def _gbyte(compiled) -> float:
+    """Bytes that a program moves as its compiler counts them, in G; 0 if it does not say."""
+    costs = compiled.cost_analysis() or {}
+    costs = costs[0] if isinstance(costs, list) else costs
+    return costs.get("bytes accessed", 0.0) / 1e9
