@@ -1,7 +1,7 @@
 """Records to trained step: the loop of training beside its bare step and its bare input.
 
     python -m experiments.benchmarks.end_to_end --model slowonly_r50 --clip 8x112 --batch 4
-    python -m experiments.benchmarks.end_to_end --clip 8x224 --batch 64 --dtype bfloat16 --workers 16
+    python -m experiments.benchmarks.end_to_end --clip 8x224 --batch 64 --dtype bfloat16
 
 Prints JSON. All three are what `tempo.train` runs, of one config, in one process, in turns:
 `bare` is its jitted step (device ops, network, optimizer, weight average) on a batch that is
