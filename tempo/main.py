@@ -86,6 +86,27 @@ _PROFILE = flags.DEFINE_boolean(
     "Measures what every stage and op of the config's training input costs, and exits.",
 )
 flags.DEFINE_alias("profile-input", "profile_input")
+_FIND_BATCH = flags.DEFINE_boolean(
+    "find_batch_size",
+    False,
+    "Says which is the largest config.batch_size whose training step fits the memory of a device, "
+    "and exits; nothing is trained.",
+)
+flags.DEFINE_alias("find-batch-size", "find_batch_size")
+_MEMORY_GIB = flags.DEFINE_float(
+    "memory_gib",
+    0.0,
+    "With --find-batch-size: memory of one device; 0 asks the device, or what this process can "
+    "have.",
+    lower_bound=0.0,
+)
+flags.DEFINE_alias("memory-gib", "memory_gib")
+_REMAT_ALL = flags.DEFINE_boolean(
+    "remat_all",
+    False,
+    "With --find-batch-size: for every way to save memory (config.model.remat), one by one.",
+)
+flags.DEFINE_alias("remat-all", "remat_all")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "With --explain-sampling: length of the video.")
 _FPS = flags.DEFINE_float(
     "fps", 0.0, "With --explain-sampling: its frame rate; 0 takes that of the records, or 25."
@@ -93,10 +114,14 @@ _FPS = flags.DEFINE_float(
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
-    "host:port of process 0, to run on several hosts. On TPU and Slurm `auto` finds it all.",
+    "host:port of process 0, to run on several hosts. `auto` asks the cluster: TPU, Slurm, Open "
+    "MPI, or Kubernetes with jax[k8s].",
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator; from 0.")
+_COORDINATOR_TIMEOUT_S = flags.DEFINE_float(
+    "coordinator_timeout_s", 300.0, "With --coordinator: how long to wait for all processes."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -111,6 +136,8 @@ def main(argv: list[str]) -> int:
         return _explain_schedule(_config(), _NUM_VIDEOS.value)
     if _PROFILE.value:
         return _profile(_config())
+    if _FIND_BATCH.value:
+        return _find_batch_size(_config(), _MEMORY_GIB.value, _REMAT_ALL.value)
     evaluating = _MODE.value == "eval"
     if not _WORKDIR.value:
         raise InputError("--workdir is missing: the folder for everything the run writes.")
@@ -128,7 +155,7 @@ def main(argv: list[str]) -> int:
     config = _config()
     if not evaluating:
         _need(config)
-    _start_processes()
+    _join_processes()
     # Imported here so that --help and a wrong flag answer at once.
     from tempo import evaluate, splits, staged
 
@@ -197,6 +224,14 @@ def _need(config: ml_collections.ConfigDict | None) -> None:
         raise InputError("--config is missing, for example --config configs/quickstart.py.")
 
 
+def _join_processes() -> None:
+    from tempo import processes
+
+    processes.join(
+        _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _COORDINATOR_TIMEOUT_S.value
+    )
+
+
 def _profile(config: ml_collections.ConfigDict | None) -> int:
     _need(config)
     from tempo import train
@@ -205,17 +240,14 @@ def _profile(config: ml_collections.ConfigDict | None) -> int:
     return 0
 
 
-def _start_processes() -> None:
-    if not _COORDINATOR.value:
-        return
-    import jax
+def _find_batch_size(
+    config: ml_collections.ConfigDict | None, memory_gib: float, every_remat: bool
+) -> int:
+    _need(config)
+    from tempo import batch_size
 
-    if _COORDINATOR.value == "auto":
-        jax.distributed.initialize()
-        return
-    if _NUM_PROCESSES.value is None or _PROCESS_ID.value is None:
-        raise InputError("--coordinator host:port needs --num_processes and --process_id too.")
-    jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    print(batch_size.of_config(_last_stage(config), memory_gib, every_remat=every_remat), end="")
+    return 0
 
 
 def _describe(name: str, clip: str | None, num_classes: int) -> int:

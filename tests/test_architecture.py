@@ -75,7 +75,10 @@ ALLOWED = {
     "doctor": {"version", "errors", "command_line", "machine", "data", "layers", "peaks"},
     "step": {"types", "optim", "sharding", "state", "task"},
     "trainable": {
-        "types", "data", "experiment", "multigrid", "optim", "sharding", "state", "step",
+        "types", "layers", "data", "experiment", "multigrid", "optim", "sharding", "state", "step",
+    },
+    "batch_size": {
+        "errors", "types", "layers", "models", "experiment", "sharding", "trainable",
     },
     "loop": {"types", "progress", "sharding", "state", "step", "watchdog"},
     "programs": {"errors", "types", "progress", "state", "step"},
@@ -97,9 +100,10 @@ ALLOWED = {
         "task",
     },
     "predict": {"errors", "command_line", "analysis", "prediction"},
+    "processes": {"errors", "command_line"},
     "main": {
-        "errors", "command_line", "models", "train", "evaluate", "explain", "explain_schedule",
-        "recipe", "splits", "staged", "stages", "streams",
+        "errors", "command_line", "models", "processes", "train", "evaluate", "explain",
+        "explain_schedule", "recipe", "splits", "staged", "stages", "streams",
     },
     "prepare": {"errors", "types", "data"},
     "ensemble": {"version", "errors", "command_line", "files", "analysis"},
