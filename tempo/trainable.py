@@ -10,6 +10,7 @@ from tempo import optim, sharding
 from tempo import state as states
 from tempo.data import device_ops, pipeline
 from tempo.experiment import Experiment
+from tempo.layers import remat
 from tempo.multigrid import Plan
 from tempo.state import TrainState
 from tempo.step import Step, make_step
@@ -68,9 +69,10 @@ def create(exp: Experiment, schedule: optim.Schedule) -> Trainable:
         shardings=shardings,
     )
     out = (shardings, sharding.replicated(exp.mesh))
+    options = remat.compiler_options(r.model.get("remat", "none"))
     return Trainable(
         abstract=sharding.as_abstract(shapes, shardings),
-        step=jax.jit(step, donate_argnums=0, out_shardings=out),
+        step=jax.jit(step, donate_argnums=0, out_shardings=out, compiler_options=options or None),
         _begin=lambda loaded: jax.jit(init, out_shardings=shardings)(key, loaded),
     )
 
