@@ -122,14 +122,14 @@ class TwoRates(nn.Module):
 
 def slowfast(frames: int, side_px: int, classes: int, alpha: int, kernel_t: int):
     """PyTorchVideo's SlowFast-R50."""
+    del frames, side_px
     with peers.torchvision_stand_in():
         from pytorchvideo.models import slowfast as builders
-    side = side_px // 32
     net = builders.create_slowfast(
         model_num_class=classes,
         slowfast_fusion_conv_kernel_size=(kernel_t, 1, 1),
         slowfast_fusion_conv_stride=(alpha, 1, 1),
-        head_pool_kernel_sizes=((frames // alpha, side, side), (frames, side, side)),
+        head_pool=nn.AdaptiveAvgPool3d,
     )
     return TwoRates(net, alpha), False
 
