@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from tempo import optim, sharding
+from tempo import optim, piecewise, sharding
 from tempo import state as states
 from tempo.data import device_ops, pipeline
 from tempo.experiment import Experiment
@@ -73,7 +73,7 @@ def create(exp: Experiment, schedule: optim.Schedule) -> Trainable:
     return Trainable(
         abstract=sharding.as_abstract(shapes, shardings),
         step=jax.jit(step, donate_argnums=0, out_shardings=out, compiler_options=options or None),
-        _begin=lambda loaded: jax.jit(init, out_shardings=shardings)(key, loaded),
+        _begin=lambda loaded: piecewise.run(init, key, loaded, out_shardings=shardings),
     )
 
 

@@ -16,6 +16,7 @@ ALLOWED = {
     "version": set(),
     "errors": set(),
     "files": set(),
+    "piecewise": set(),
     "command_line": {"errors"},
     "types": {"errors"},
     "cycles": {"errors"},
@@ -75,7 +76,8 @@ ALLOWED = {
     "doctor": {"version", "errors", "command_line", "machine", "data", "layers", "peaks"},
     "step": {"types", "optim", "sharding", "state", "task"},
     "trainable": {
-        "types", "layers", "data", "experiment", "multigrid", "optim", "sharding", "state", "step",
+        "types", "layers", "data", "experiment", "multigrid", "optim", "piecewise",
+        "sharding", "state", "step",
     },
     "batch_size": {
         "errors", "types", "layers", "models", "experiment", "sharding", "trainable",
