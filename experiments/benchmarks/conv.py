@@ -1,95 +1,160 @@
 """Times of the ways to compute each convolution of a model; `tempo.layers.conv.AUTO` rests on them.
 
-    python -m experiments.benchmarks.conv --model slowonly_r50 --clip 8x112 --batch 4
+    python -m experiments.benchmarks.conv --models slowonly_r50,tsm_r50 --clip 8x112 --batch 4
 
 Prints one line per distinct convolution: how often the model has it and, per lowering, milliseconds
-forward / value and gradients (to the kernel only where the input is the video); then all as JSON.
+forward / value and gradients (to the kernel only where the input is the video); then a row per
+model as JSON, with milliseconds of all of its convolutions by the table in force, by the best table
+of one lowering per kind of kernel, and by the best lowering of each shape.
 `--clock cpu` counts the process's CPU time, which other work on the machine disturbs less.
+
+    python -m experiments.benchmarks.conv --models '*' --check
+
+compares instead: every convolution of the models at its true channel counts, on inputs of a few
+windows, by all lowerings, forward and both gradients; one row with the largest difference by
+lowering, in parts of the largest value.
 """
 
 import argparse
 import collections
 import time
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import tempo
-from experiments.benchmarks import report
-from tempo import models
+from experiments.benchmarks import report, zoo
 from tempo.layers import conv
 from tempo.layers.lowerings import LOWERINGS
+
+convolutions = zoo.convolutions
 
 
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
+    models = sorted({m for part in args.models.split(",") for m in tempo.list_models(part)})
+    if not models:
+        raise tempo.InputError(f"--models {args.models} fits no preset; see tempo.list_models().")
+    rows = [_checked(models)] if args.check else _timed(models, args)
+    for row in rows:
+        report.emit({"benchmark": "conv", **row, **report.environment()}, args.out)
+
+
+def _timed(models, args):
+    """A row per model."""
     num_frames, side_px = report.parse_clip(args.clip)
     shape = (args.batch, num_frames, side_px, side_px, 3)
-    rows = []
-    for (spec, x_shape), count in convolutions(args.model, shape).items():
-        if args.kind and spec.kernel_kind != args.kind:
-            continue
-        times = {}
-        for name, lowering in LOWERINGS.items():
-            if lowering.suits(spec) and (not args.only or name in args.only.split(",")):
-                times[name] = measure(
-                    lowering.compute, spec, x_shape, args.dtype, args.runs, args.clock
-                )
-        row = {
-            "kernel": "x".join(map(str, spec.kernel_size)),
-            "strides": spec.strides,
-            "groups": spec.groups,
-            "channels": f"{spec.in_features}-{spec.features}",
-            "input": x_shape[:4],
-            "count": count,
-            "auto": conv.choose(spec),
-            "ms": times,
-        }
-        rows.append(row)
-        cells = ", ".join(f"{n} {a:.1f}/{b:.1f}" for n, (a, b) in times.items())
-        print(
-            f"{count} x {row['kernel']} {row['channels']} s{spec.strides} {x_shape[1:4]}: {cells}"
-        )
-    report.emit(
-        {
-            "benchmark": "conv",
-            "model": args.model,
+    known = {}
+    for model in models:
+        rows = []
+        for (spec, x_shape), count in zoo.convolutions(model, shape).items():
+            if args.kind and spec.kernel_kind != args.kind:
+                continue
+            if (spec, x_shape) not in known:
+                known[spec, x_shape] = _row(spec, x_shape, args)
+            rows.append({**known[spec, x_shape], "count": count})
+            _tell(rows[-1])
+        yield {
+            "model": model,
             "clip": args.clip,
             "batch": args.batch,
             "dtype": str(args.dtype),
             "runs": args.runs,
             "clock": args.clock,
             "statistic": "minimum" if args.clock == "wall" else "mean",
+            "choices": choices(rows),
             "convolutions": rows,
-            **report.environment(),
+        }
+
+
+def _row(spec, x_shape, args):
+    """What is measured of one convolution."""
+    wanted = args.only.split(",") if args.only else LOWERINGS
+    return {
+        "kind": f"{spec.kernel_kind} {spec.group_kind}",
+        "kernel": "x".join(map(str, spec.kernel_size)),
+        "strides": spec.strides,
+        "groups": spec.groups,
+        "channels": f"{spec.in_features}-{spec.features}",
+        "input": x_shape[:4],
+        "auto": conv.choose(spec),
+        "ms": {
+            name: measure(lowering.compute, spec, x_shape, args.dtype, args.runs, args.clock)
+            for name, lowering in LOWERINGS.items()
+            if lowering.suits(spec) and name in wanted
         },
-        args.out,
+    }
+
+
+def _tell(row) -> None:
+    cells = ", ".join(f"{n} {a:.1f}/{b:.1f}" for n, (a, b) in row["ms"].items())
+    head = (
+        f"{row['count']} x {row['kernel']} {row['channels']} s{row['strides']} {row['input'][1:]}"
     )
+    print(f"{head}: {cells}", flush=True)
 
 
-def convolutions(model: str, shape: tuple[int, ...]) -> collections.Counter:
-    """How often each (spec, input shape) occurs in a model."""
-    found: collections.Counter = collections.Counter()
-    convolve = conv.convolve
+def choices(rows) -> dict:
+    """Milliseconds of all convolutions, forward and gradients, by three ways to choose lowerings.
 
-    def record(x, kernel, *, strides, padding, groups, lowering):
-        spec = conv.ConvSpec(
-            tuple(kernel.shape[:3]),
-            tuple(strides),
-            tuple(padding),
-            groups,
-            x.shape[-1],
-            kernel.shape[-1],
-        )
-        found[spec, x.shape] += 1
-        return convolve(
-            x, kernel, strides=strides, padding=padding, groups=groups, lowering=lowering
-        )
+    Args:
+      rows: of one model, each with `kind`, `count`, `auto` and `ms`.
 
-    with mock.patch.object(conv, "convolve", record):
-        models.describe(tempo.create_model(model, num_classes=10), shape)
+    Returns:
+      `table_ms`: by the table in force, None if one of its lowerings was not measured;
+      `best_table_ms`: by the best lowering per kind, of those that suit all of its convolutions,
+      named in `best_table`; `per_shape_ms`: by the best one of each convolution.
+    """
+    kinds = collections.defaultdict(list)
+    for row in rows:
+        kinds[row["kind"]].append(row)
+    best_table, best_ms = {}, 0.0
+    for kind, members in kinds.items():
+        names = set.intersection(*(set(row["ms"]) for row in members))
+        sums = {n: sum(row["count"] * row["ms"][n][1] for row in members) for n in sorted(names)}
+        best_table[kind] = min(sums, key=sums.get)
+        best_ms += sums[best_table[kind]]
+    has_all = all(row["auto"] in row["ms"] for row in rows)
+    return {
+        "table_ms": round(sum(r["count"] * r["ms"][r["auto"]][1] for r in rows), 1)
+        if has_all
+        else None,
+        "best_table_ms": round(best_ms, 1),
+        "per_shape_ms": round(
+            sum(r["count"] * min(both for _, both in r["ms"].values()) for r in rows), 1
+        ),
+        "best_table": best_table,
+    }
+
+
+def _checked(models):
+    """The largest differences from the plain convolution, over all convolutions of the models."""
+    cases = {(spec, zoo.few_windows(spec, shape)) for spec, shape in zoo.of_models(models)}
+    largest = dict.fromkeys(LOWERINGS, 0.0)
+    for i, (spec, shape) in enumerate(sorted(cases, key=repr)):
+        for name, difference in differences(spec, shape).items():
+            largest[name] = max(largest[name], difference)
+        if i % 20 == 0:
+            print(f"{i} of {len(cases)}: {largest}", flush=True)
+    largest.pop("plain")
+    return {
+        "what": "lowerings against plain",
+        "models": len(models),
+        "convolutions": len(cases),
+        "largest_difference": largest,
+    }
+
+
+def differences(spec, shape) -> dict[str, float]:
+    """Largest difference from the plain convolution of output and gradients, by lowering."""
+    x, kernel = zoo.operands(spec, shape)
+    results = jax.device_get(jax.jit(lambda x, k: zoo.all_lowerings(spec, x, k))(x, kernel))
+    found = {}
+    for name, got in results.items():
+        pairs = zip(got, results["plain"], strict=True)
+        found[name] = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
     return found
 
 
@@ -132,7 +197,10 @@ def _arguments(argv):
     parser = argparse.ArgumentParser(
         prog="python -m experiments.benchmarks.conv", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--model", default="slowonly_r50", help="a preset of tempo.list_models()")
+    parser.add_argument(
+        "--models", default="slowonly_r50", help="presets, by comma; * stands for any characters"
+    )
+    parser.add_argument("--check", action="store_true", help="compare numbers in place of times")
     parser.add_argument("--clip", default="8x112", help="frames x side in pixels")
     parser.add_argument("--batch", type=int, default=4, help="clips")
     parser.add_argument("--dtype", default="float32", type=jnp.dtype)
