@@ -223,7 +223,7 @@ def main(argv=None) -> None:
     for layout in LAYOUTS:
         if max(layout.devices * layout.processes, layout.norm_groups) > args.devices:
             continue
-        facts, ends[layout] = _run(setting, layout)
+        facts, ends[layout] = run(setting, layout)
         row = {
             "benchmark": "scaling",
             "model": args.model or "small",
@@ -285,7 +285,7 @@ def _difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
     return largest
 
 
-def _run(setting: Setting, layout: Layout) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def run(setting: Setting, layout: Layout) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The facts, and the end, of a layout in processes of its own."""
     with socket.socket() as s, tempfile.TemporaryDirectory() as folder:
         s.bind(("127.0.0.1", 0))
@@ -299,8 +299,11 @@ def _run(setting: Setting, layout: Layout) -> tuple[dict[str, Any], dict[str, np
             "out": str(pathlib.Path(folder, "end")),
         }
         command = [sys.executable, "-m", "experiments.benchmarks.scaling", "--worker"]
+        root = pathlib.Path(__file__).parents[2]
         processes = [
-            subprocess.Popen([*command, json.dumps({**given, "process_id": i})], env=environ)
+            subprocess.Popen(
+                [*command, json.dumps({**given, "process_id": i})], env=environ, cwd=root
+            )
             for i in range(layout.processes)
         ]
         if any([p.wait() for p in processes]):
