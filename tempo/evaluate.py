@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import ml_collections
 
-from tempo import checkpoint, experiment, files, pretrained, recipe, sharding
+from tempo import checkpoint, experiment, files, pretrained, program_cache, recipe, sharding
 from tempo.data import device_ops, flow
 from tempo.errors import InputError
 from tempo.evaluators import multi_view, streaming
@@ -67,7 +67,8 @@ def evaluate(
     pretrained.warn_of_normalization(path, info, exp.recipe.input.device_ops)
     made = create_evaluators(exp, workdir, info["config"])
     experiment.announce(exp)
-    return finish(made, _restore(exp, path), info["step"], workdir)
+    with program_cache.cached_in(exp.recipe.loop.compile_cache):
+        return finish(made, _restore(exp, path), info["step"], workdir)
 
 
 def create_evaluators(

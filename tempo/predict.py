@@ -98,6 +98,14 @@ def _run(given: argparse.Namespace) -> int:
     paths = inputs.find(given.videos, sys.stdin)
     figures = _figures(given.timeline, paths)
     # After the cheap checks: jax takes seconds to load.
+    from tempo import program_cache
+
+    with program_cache.cached_in():
+        return _predict_all(given, paths, figures)
+
+
+def _predict_all(given: argparse.Namespace, paths: Sequence[str], figures: Sequence[str]) -> int:
+    """Prints what is seen in each video; 1 if one of them could not be read."""
     from tempo.prediction.predictor import Predictor, Windows
 
     hop_s, window_s = given.hop, given.window

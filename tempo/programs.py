@@ -1,19 +1,14 @@
-"""The training step compiled for every shape before the first step, and jax's cache of programs.
+"""The training step compiled for every shape before the first step.
 
 A run of one shape compiles in its first step. With several (multigrid) each new shape would stop
 the devices for as long, and one that does not compile would be found hours later.
 """
 
-import contextlib
-import os
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
-from tempo.errors import InputError
 from tempo.progress import say
 from tempo.state import TrainState
 from tempo.step import Step
@@ -59,45 +54,3 @@ def _like(batch: Batch, shape: ClipShape, extra_frames: int) -> Batch:
         return jax.ShapeDtypeStruct(size, array.dtype, sharding=array.sharding)
 
     return {name: resized(name, array) for name, array in batch.items()}
-
-
-@contextlib.contextmanager
-def cached_in(folder: str, workdir: str, *, is_wanted: bool) -> Iterator[None]:
-    """Programs compiled meanwhile go to jax's persistent cache, and come from it.
-
-    Args:
-      folder: of the cache; "" for none; `auto` for what jax is set to already, or else
-        `<workdir>/compile_cache` if `is_wanted`.
-      workdir: of the run.
-      is_wanted: whether there is enough to compile.
-
-    Raises:
-      InputError: a folder that cannot be made or written to.
-    """
-    before = jax.config.jax_compilation_cache_dir
-    if folder == "auto":
-        folder = before or (os.path.join(workdir, "compile_cache") if is_wanted else "")
-    if (before or "") == folder:
-        yield
-        return
-    try:
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-            # jax only warns, once for every program that it cannot keep.
-            tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e:
-        raise InputError(
-            f"loop.compile_cache: the folder {folder!r} cannot be made or written to "
-            f'({e.strerror}); name another, or "" for none.'
-        ) from None
-    _use(os.path.abspath(folder) if folder else None)
-    try:
-        yield
-    finally:
-        _use(before)
-
-
-def _use(folder: str | None) -> None:
-    jax.config.update("jax_compilation_cache_dir", folder)
-    # jax looks at the setting once, when it first compiles.
-    compilation_cache.reset_cache()

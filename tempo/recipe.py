@@ -95,9 +95,9 @@ class LoopSettings:
       log_every_steps: interval of `metrics.jsonl` and of the check for a loss that is not finite.
       checkpoint_every_steps: interval of checkpoints; evaluations during training save too.
       keep_checkpoints: how many of the newest to keep, besides the best one.
-      compile_cache: folder of compiled programs, for later runs and for the rest of this one; ""
-        keeps none. `auto` is `<workdir>/compile_cache` with multigrid, which has many of them, and
-        none without; or the folder that JAX_COMPILATION_CACHE_DIR names.
+      compile_cache: folder of compiled programs, for later runs and the rest of this one; ""
+        keeps none. `auto` is the folder that JAX_COMPILATION_CACHE_DIR names (none if it is set
+        and empty), or else `tempo/xla` in the user's cache folder.
       stop_at: 0 to 1; the run ends, and counts as finished, at the first evaluation during training
         whose metric (that of the best checkpoint) reaches it. 0 goes on to the last epoch.
     """

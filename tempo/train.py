@@ -15,6 +15,7 @@ from tempo import (
     loop,
     optim,
     pretrained,
+    program_cache,
     programs,
     recipe,
     sharding,
@@ -97,7 +98,7 @@ def run(
 
     made = trainable.create(exp, schedule)
     with (
-        programs.cached_in(r.loop.compile_cache, workdir, is_wanted=r.multigrid.is_on),
+        program_cache.cached_in(r.loop.compile_cache),
         Checkpoints(
             workdir,
             keep_latest=r.loop.keep_checkpoints,

@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "files": set(),
     "piecewise": set(),
+    "program_cache": {"errors"},
     "command_line": {"errors"},
     "types": {"errors"},
     "cycles": {"errors"},
@@ -69,11 +70,13 @@ ALLOWED = {
     },
     "evaluate": {
         "errors", "files", "data", "checkpoint", "evaluators", "experiment", "models", "pretrained",
-        "progress", "recipe", "sharding", "state",
+        "program_cache", "progress", "recipe", "sharding", "state",
     },
     "peaks": {"errors"},
     "machine": set(),
-    "doctor": {"version", "errors", "command_line", "machine", "data", "layers", "peaks"},
+    "doctor": {
+        "version", "errors", "command_line", "machine", "data", "layers", "peaks", "programs",
+    },
     "step": {"types", "optim", "sharding", "state", "task"},
     "trainable": {
         "types", "layers", "data", "experiment", "multigrid", "optim", "piecewise",
@@ -86,8 +89,8 @@ ALLOWED = {
     "programs": {"errors", "types", "progress", "state", "step"},
     "train": {
         "errors", "types", "data", "checkpoint", "evaluate", "experiment", "init_from", "loop",
-        "metric_writer", "multigrid", "optim", "pretrained", "programs", "progress", "recipe",
-        "sharding", "state", "step", "trainable", "watchdog",
+        "metric_writer", "multigrid", "optim", "pretrained", "program_cache", "programs",
+        "progress", "recipe", "sharding", "state", "step", "trainable", "watchdog",
     },
     "staged": {
         "errors", "files", "checkpoint", "experiment", "init_from", "progress", "recipe",
@@ -101,7 +104,7 @@ ALLOWED = {
         "errors", "types", "data", "evaluators", "pretrained", "protocols", "recipe", "streams",
         "task",
     },
-    "predict": {"errors", "command_line", "analysis", "prediction"},
+    "predict": {"errors", "command_line", "analysis", "prediction", "program_cache"},
     "processes": {"errors", "command_line"},
     "main": {
         "errors", "command_line", "models", "processes", "train", "evaluate", "explain",

@@ -1,4 +1,4 @@
-"""Multigrid runs: every shape compiled ahead, cut in the middle of a cycle, and jax's cache."""
+"""Multigrid runs: every shape compiled ahead, and cut in the middle of a cycle."""
 
 import json
 import os
@@ -6,10 +6,8 @@ import os
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from tempo import checkpoint, programs, train, trees, watchdog
-from tempo.errors import InputError
+from tempo import checkpoint, train, trees, watchdog
 from tests import tiny
 
 SHAPES = [
@@ -81,26 +79,3 @@ def test_cut_in_the_middle_of_a_cycle_it_ends_in_the_same_bits(
     )
     # Steps that complete four and eight epochs, and the last one.
     assert [row["step"] for row in rows if "single/top1" in row] == [2, 4, 8]
-
-
-def test_the_cache_is_where_it_is_told_and_only_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr(compilation_cache, "reset_cache", lambda: None)
-    before = jax.config.jax_compilation_cache_dir
-    workdir = str(tmp_path / "run")
-    for folder, is_wanted, expected in (
-        ("auto", True, os.path.join(workdir, "compile_cache")),
-        ("auto", False, before),
-        (str(tmp_path / "own"), False, str(tmp_path / "own")),
-        ("", True, before),
-    ):
-        with programs.cached_in(folder, workdir, is_wanted=is_wanted):
-            assert jax.config.jax_compilation_cache_dir == expected
-        assert jax.config.jax_compilation_cache_dir == before
-    (tmp_path / "file").touch()
-    # Even root makes no file in /proc.
-    for folder in (str(tmp_path / "file" / "below"), "/proc"):
-        with (
-            pytest.raises(InputError, match=f"{folder}' cannot be made or written to"),
-            programs.cached_in(folder, workdir, is_wanted=True),
-        ):
-            pass
