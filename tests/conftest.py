@@ -14,6 +14,8 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# No programs in the user's cache folder but those of tests that name one.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 # Threads of numpy and torch wait for work by spinning, on cores that other tests run on. And a
 # process without any can be forked from, see `tests/forked.py`.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
