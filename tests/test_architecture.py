@@ -75,7 +75,7 @@ ALLOWED = {
     "peaks": {"errors"},
     "machine": set(),
     "doctor": {
-        "version", "errors", "command_line", "machine", "data", "layers", "peaks", "programs",
+        "version", "errors", "command_line", "machine", "data", "layers", "peaks", "program_cache",
     },
     "step": {"types", "optim", "sharding", "state", "task"},
     "trainable": {
