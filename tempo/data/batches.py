@@ -202,13 +202,15 @@ class TrainBatch(BatchMaker):
         def put(i: int, batch: Batch) -> None:
             own = range(i * count, (i + 1) * count)
             rngs = [np.random.default_rng((self._seed, step, start + slot)) for slot in own]
-            clips = self._clips(self._split[rows[i]], clip, ops, rngs)
-            for slot, (streams, mirrored) in zip(own, clips, strict=True):
+            places = [batch["video"][slot] for slot in own]
+            clips = self._clips(self._split[rows[i]], clip, ops, rngs, places)
+            for slot, place, (streams, mirrored) in zip(own, places, clips, strict=True):
                 is_mirrored[slot] = mirrored
-                with stages.stage(stages.STACK):
-                    for name, stream in streams.items():
+                for name, stream in streams.items():
+                    if stream is not place:
                         self._check_shape(name, stream, batch, rows[i])
-                        batch[name][slot] = stream
+                        with stages.stage(stages.STACK):
+                            batch[name][slot] = stream
 
         shapes = {"video": (clip.num_read + self._extra_frames, size_px, size_px, 3)}
         if self._flow is not None:
@@ -245,31 +247,35 @@ class TrainBatch(BatchMaker):
         clip: ClipSpec,
         ops: Sequence[Any],
         rngs: Sequence[np.random.Generator],
+        places: Sequence[np.ndarray],
     ) -> list[Clip]:
-        """A clip of the record for each generator; what several of them show is decoded once."""
+        """A clip of the record for each generator; what several of them show is decoded once.
+
+        Its frames are in its place of `places` already, unless they do not fit there.
+        """
         about, more = (record.num_frames, clip), (_times(record, clip), self._extra_frames)
         if self._flow is None:
             with stages.stage(stages.SAMPLE):
                 wanted = [sampling.train_indices(*about, rng, *more) for rng in rngs]
             videos = record.decode(np.stack(wanted))
             return [
-                host_ops_lib.run(ops, {"video": video}, rng)
-                for video, rng in zip(videos, rngs, strict=True)
+                host_ops_lib.run(ops, {"video": video}, rng, {"video": place})
+                for video, rng, place in zip(videos, rngs, places, strict=True)
             ]
         with stages.stage(stages.SAMPLE):
             wanted, fields = zip(
                 *(flow_sampling.train_indices(*about, self._flow, rng, *more) for rng in rngs),
                 strict=True,
             )
-        numbers, places = _unique(np.stack(fields))
+        numbers, snippets = _unique(np.stack(fields))
         flows = record.decode_flow(numbers)
         videos = record.decode(np.stack(wanted))
         clips = []
-        for video, place, rng in zip(videos, places, rngs, strict=True):
+        for video, snippet, rng, place in zip(videos, snippets, rngs, places, strict=True):
             # Snippets overlap: each field is cropped once.
-            used, again = _unique(place)
+            used, again = _unique(snippet)
             streams = _one_size({"video": video, "flow": flows[used]})
-            streams, is_mirrored = host_ops_lib.run(ops, streams, rng)
+            streams, is_mirrored = host_ops_lib.run(ops, streams, rng, {"video": place})
             streams["flow"] = flow_sampling.stack(streams["flow"][again])
             clips.append((streams, is_mirrored))
         return clips

@@ -3,11 +3,13 @@
 An op is a frozen dataclass with `map(clip)`, or with `draw(shape, rng)` and `apply(clip, drawn)`: a
 random op draws its numbers first and then applies them, the same to every frame and to every stream
 of a video (its frames, its flow). What changes the shape must happen before batching; all else is
-a device op.
+a device op. An op that ends in a scaling may have `cut(clip, drawn)` beside: what it scales, and
+the size; as the last op but flips it then writes straight into a batch.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from tempo.data import ops as ops_lib
 from tempo.data import stages, view_draws
 from tempo.data.augment import crops, geometry, views
+from tempo.data.store import scratch
 from tempo.errors import InputError
 from tempo.types import ViewSpec
 
@@ -95,7 +98,7 @@ OPS = {
     "resize_short_side": ResizeShortSide,
     "jitter_short_side": JitterShortSide,
     **crops.OPS,
-    "flip": Flip,
+    geometry.FLIP: Flip,
 }
 DEFAULT_TRAIN_OPS = ("random_resized_crop", "flip")
 
@@ -149,7 +152,10 @@ def check_sizes(ops: Sequence[str | Mapping[str, Any]]) -> None:
 
 
 def run(
-    ops: Sequence[Any], streams: Streams, rng: np.random.Generator
+    ops: Sequence[Any],
+    streams: Streams,
+    rng: np.random.Generator,
+    into: Streams = MappingProxyType({}),
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Applies ops in order to all streams of a video: (streams, whether they are mirrored now).
 
@@ -160,6 +166,8 @@ def run(
       ops: made by `create`.
       streams: all of one height and width.
       rng: source of the draws.
+      into: where streams are to be, by name. One that ends with the shape of its array is written
+        there, and is that array.
 
     Raises:
       InputError: streams of different sizes.
@@ -168,14 +176,60 @@ def run(
     sizes = {name: clip.shape[1:3] for name, clip in streams.items()}
     if len(set(sizes.values())) > 1:
         raise InputError(f"Streams of one video need one height and width; got {sizes}.")
-    for op in ops:
-        with stages.stage(_NAMES.get(type(op), type(op).__name__)):
+    # The last op but flips, and these, which draw before it is applied: they look at no shape.
+    last = len(ops) if into else -1
+    while last > 0 and isinstance(ops[last - 1], Flip):
+        last -= 1
+    for i, op in enumerate(ops):
+        if i == last - 1:
+            return _finish(op, ops[last:], streams, rng, into, is_mirrored)
+        with stages.stage(_name(op)):
             streams, flips = _apply(op, streams, rng)
         is_mirrored ^= flips
     return streams, is_mirrored
 
 
+def _name(op: Any) -> str:
+    return _NAMES.get(type(op), type(op).__name__)
+
+
 _NAMES = {op: name for name, op in OPS.items()}
+
+
+def _finish(
+    op: Any,
+    flips: Sequence[Flip],
+    streams: Streams,
+    rng: np.random.Generator,
+    into: Streams,
+    is_mirrored: bool,
+) -> tuple[Streams, bool]:
+    """As `run`, of the last op but flips, and of these."""
+    with stages.stage(_name(op)):
+        shape = streams["video"].shape
+        drawn = (op.draw(shape, rng),) if hasattr(op, "draw") else ()
+        is_flipped = False
+        for flip in flips:
+            with stages.stage(geometry.FLIP):
+                is_flipped ^= flip.draw(shape, rng)
+        done = {}
+        for name, clip in streams.items():
+            if hasattr(op, "cut"):
+                clip, size = op.cut(clip, *drawn)
+            else:
+                clip = op.apply(clip, *drawn) if drawn else op.map(clip)
+                size = clip.shape[1:3]
+            mirror = FLIPS[name] if is_flipped else None
+            out = into.get(name)
+            if out is None and mirror is None and clip.shape[1:3] == size:
+                done[name] = clip
+                continue
+            shape = (len(clip), *size, clip.shape[3])
+            if out is None or out.shape != shape:
+                out = scratch.empty(shape)
+            geometry.place(clip, out, mirror)
+            done[name] = out
+    return done, is_mirrored ^ is_flipped
 
 
 def _apply(op: Any, streams: Streams, rng: np.random.Generator) -> tuple[Streams, bool]:

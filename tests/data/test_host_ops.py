@@ -189,6 +189,33 @@ def test_ops_run_in_order_and_repeat_with_the_generator():
     np.testing.assert_array_equal(got["video"], again["video"])
 
 
+@pytest.mark.parametrize("flips", [(), ("flip",), ("flip", "flip")])
+@pytest.mark.parametrize(
+    "op",
+    ["random_resized_crop", "multi_scale_crop", "random_crop", "resize_then_crop", "fixed_crop"],
+)
+def test_what_is_written_into_a_batch_is_what_ops_give(op, flips):
+    ops = host_ops.create([op, *flips], 32)
+    streams = {"video": clip_of(48, 64), "flow": clip_of(48, 64)[..., :2].copy()}
+    mirrored = set()
+    for seed in range(6):
+        r = rng(seed)
+        expected, was_mirrored = host_ops.run(ops, streams, r)
+        drawn = r.random()
+        batch = np.zeros((2, 3, 32, 32, 3), np.uint8)
+        place, again = batch[1], rng(seed)
+        got, is_mirrored = host_ops.run(ops, streams, again, {"video": place})
+        assert got["video"] is place and is_mirrored == was_mirrored and again.random() == drawn
+        for name, stream in expected.items():
+            np.testing.assert_array_equal(got[name], stream)
+        assert not batch[0].any()
+        mirrored.add(is_mirrored)
+    assert mirrored == ({False, True} if flips else {False})
+    # Where it does not fit, it is left to the caller to say so.
+    got, _ = host_ops.run(ops, streams, rng(), {"video": place[:, 1:]})
+    assert got["video"].shape == (3, 32, 32, 3)
+
+
 @pytest.mark.parametrize(
     ("ops", "message"),
     [

@@ -71,8 +71,9 @@ def test_a_small_run_without_peers(tmp_path, capsys):
     assert [row["kind"] for row in rows] == ["frames", "encoded"]
     for row in rows:
         assert set(row["clips_per_s"]) == {"0", "2"} and min(row["clips_per_s"].values()) > 0
-        stages = {"read", "parse", "sample", "decode", "random_resized_crop", "flip", "stack"}
-        assert stages | {"hand_over"} == row["stages_ms"].keys()
+        stages = {"read", "parse", "sample", "decode", "random_resized_crop", "flip", "hand_over"}
+        # A box of the size of the crop is copied, all others are scaled into their place.
+        assert stages <= row["stages_ms"].keys() <= stages | {"stack"}
         assert row["speedup"].keys() == {"2_over_0"}
         assert (row["clip"], row["video"], row["videos"]) == ("4x2", "64x48", 16)
         assert row["kb_per_frame"] > 0

@@ -31,11 +31,14 @@ class BoxOp:
 
     def apply(self, clip: np.ndarray, box: Box) -> np.ndarray:
         """[T,H,W,C] -> [T,size_px,size_px,C]."""
+        crop, size = self.cut(clip, box)
+        return crop if crop.shape[1:3] == size else geometry.resize(crop, *size)
+
+    def cut(self, clip: np.ndarray, box: Box) -> tuple[np.ndarray, tuple[int, int]]:
+        """The box of a clip, [T,h,w,C], and the size that `apply` scales it to."""
         top, left, height, width = box
         crop = clip[:, top : top + height, left : left + width]
-        if (height, width) == (self.size_px, self.size_px):
-            return crop
-        return geometry.resize(crop, self.size_px, self.size_px)
+        return crop, (self.size_px, self.size_px)
 
 
 @dataclasses.dataclass(frozen=True)

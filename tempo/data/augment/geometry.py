@@ -4,12 +4,17 @@ cv2 on uint8 is several times faster here than the same in JAX on a CPU. It take
 for both, but is quickest with few: flow is kept as fields of 2 channels until it is batched.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
+from tempo.data import stages
 from tempo.data.store import scratch
 
 _RESIZE = cv2.INTER_LINEAR
+FLIP = "flip"
+"""The stage of `tempo.data.stages` that mirrors."""
 
 
 def resize(clip: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -44,11 +49,45 @@ def at_least(clip: np.ndarray, size_px: int) -> np.ndarray:
 def flip(clip: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """[T,H,W,C] mirrored left to right, in `out` (contiguous) or in memory of `scratch`.
 
-    As one tall picture, for which cv2 is 18 times numpy.
+    As one tall picture, for which cv2 is 18 times numpy, or frame by frame if it is no such one.
     """
-    tall = np.ascontiguousarray(clip).reshape(-1, *clip.shape[2:])
-    out = scratch.empty(tall.shape) if out is None else out.reshape(tall.shape)
-    return cv2.flip(tall, 1, dst=out).reshape(clip.shape)
+    out = scratch.empty(clip.shape) if out is None else out
+    if clip.flags.c_contiguous:
+        tall = (-1, *clip.shape[2:])
+        cv2.flip(clip.reshape(tall), 1, dst=out.reshape(tall))
+        return out
+    for frame, to in zip(clip, out, strict=True):
+        cv2.flip(frame, 1, dst=to)
+    return out
+
+
+def place(clip: np.ndarray, out: np.ndarray, mirror: Callable[..., np.ndarray] | None) -> None:
+    """Writes a clip where it is to be: scaled to the size there and, with `mirror`, mirrored.
+
+    The pixels are those of `resize` and then `mirror`, but a frame is mirrored while it is still in
+    the processor's cache.
+
+    Args:
+      clip: [T,H,W,C].
+      out: [T,h,w,C], contiguous.
+      mirror: `flip` or `flip_flow`.
+    """
+    height, width = out.shape[1:3]
+    is_scaled = clip.shape[1:3] != (height, width)
+    if mirror is None:
+        if is_scaled:
+            resize(clip, height, width, out)
+            return
+        with stages.stage(stages.STACK):
+            out[...] = clip
+        return
+    scaled = scratch.empty((1, *out.shape[1:])) if is_scaled else None
+    for i in range(len(clip)):
+        frame = clip[i : i + 1]
+        if scaled is not None:
+            frame = resize(frame, height, width, scaled)
+        with stages.stage(FLIP):
+            mirror(frame, out=out[i : i + 1])
 
 
 def flip_flow(flow: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
