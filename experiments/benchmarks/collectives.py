@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+
+from experiments.benchmarks import hlo_text
 
 KINDS = (
     "all-reduce",
@@ -15,16 +17,8 @@ KINDS = (
     "collective-broadcast",
 )
 
-# A computation's first line, and an instruction: its result, its operation, and all that follows.
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([^\s(]+) .*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?\S+ = (\(.*?\)|\S+) ([a-z][a-z0-9-]*)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\]")
-_CALLED = re.compile(r"\b(?:body|to_apply|calls|\w+_computation)=%?([^\s,)}]+)")
-_BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
-
-_Computations = Mapping[str, Sequence[tuple[str, str, str]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,19 +53,17 @@ def parse(hlo: str) -> list[Collective]:
     Raises:
       ValueError: the text has no entry computation, so it is no module of HLO.
     """
-    entry, computations = _computations(hlo)
-    times = _times(entry, computations)
-    found = []
-    for name, instructions in computations.items():
-        for result, operation, rest in instructions:
-            kind = operation.removesuffix("-start")
-            if kind in KINDS and name in times:
-                arrays = tuple(_arrays(result))
-                if operation in ("all-gather-start", "collective-permute-start"):
-                    arrays = arrays[1:2]  # of the operand, the result and what the device keeps
-                op_name = _OP_NAME.search(rest)
-                said = op_name[1] if op_name else ""
-                found.append(Collective(kind, arrays, times[name], said))
+    program, found = hlo_text.Program(hlo), []
+    for whole, own, times in program.executed():
+        for one, _ in program.inside(whole, own):
+            kind = one.operation.removesuffix("-start")
+            if kind not in KINDS:
+                continue
+            arrays = tuple(_arrays(one.result))
+            if one.operation in ("all-gather-start", "collective-permute-start"):
+                arrays = arrays[1:2]  # of the operand, the result and what the device keeps
+            op_name = _OP_NAME.search(one.rest)
+            found.append(Collective(kind, arrays, times, op_name[1] if op_name else ""))
     return found
 
 
@@ -83,44 +75,6 @@ def summary(found: Sequence[Collective]) -> dict[str, dict[str, int]]:
         row["count"] += one.times
         row["bytes"] += one.times * one.num_bytes
     return kinds
-
-
-def _computations(hlo: str) -> tuple[str, _Computations]:
-    """The entry's name, and the instructions of every computation by its name."""
-    entry, computations, own = "", {}, []
-    for line in hlo.splitlines():
-        start = None if line.startswith(" ") else _COMPUTATION.match(line)
-        if start:
-            own = computations[start[2]] = []
-            entry = start[2] if start[1] else entry
-        elif instruction := _INSTRUCTION.match(line):
-            own.append(instruction.groups())
-    if not entry:
-        raise ValueError("The text has no ENTRY computation; give as_text() of a compiled program.")
-    return entry, computations
-
-
-def _times(entry: str, computations: _Computations) -> dict[str, int]:
-    """How often each computation runs that is reached from the entry."""
-    times: dict[str, int] = {}
-
-    def visit(name: str, count: int) -> None:
-        times[name] = times.get(name, 0) + count
-        for _, operation, rest in computations[name]:
-            trips = _TRIPS.search(rest) if operation == "while" else None
-            for called in _called(rest):
-                if called in computations:
-                    visit(called, count * (int(trips[1]) if trips else 1))
-
-    visit(entry, 1)
-    return times
-
-
-def _called(rest: str) -> Iterator[str]:
-    """Computations that an instruction runs; of conditionals each of the branches."""
-    yield from (match[1] for match in _CALLED.finditer(rest))
-    for match in _BRANCHES.finditer(rest):
-        yield from (name.strip().lstrip("%") for name in match[1].split(","))
 
 
 def _arrays(result: str) -> Iterator[tuple[str, tuple[int, ...]]]:
