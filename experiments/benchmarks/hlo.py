@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 import tempo
-from experiments.benchmarks import collectives, conv, hlo_text, report, targets
+from experiments.benchmarks import collectives, hlo_text, report, targets, zoo
 from experiments.benchmarks.running import make_step
 from tempo.errors import InputError
 from tempo.layers.lowerings import LOWERINGS
@@ -111,11 +111,13 @@ def _steps(args, shape):
             name = f"{args.model}-{args.target}-{lowering}.txt"
             (folder / name).write_text(program.as_text())
         row = account(program, args.target)
+        if args.scopes:
+            row["scopes"] = hlo_text.by_scope(program.as_text(), tuple(args.scopes.split(",")))
         yield {"lowering": lowering, "compile_s": round(seconds, 1), **row}
 
 
 def _kernels(args, shape):
-    for (spec, x_shape), count in conv.convolutions(args.model, shape).items():
+    for (spec, x_shape), count in zoo.convolutions(args.model, shape).items():
         kernel = "x".join(map(str, spec.kernel_size))
         name = f"{kernel}:{spec.in_features}-{spec.features}:{spec.strides[0]}{spec.strides[1]}"
         if not any(fnmatch.fnmatch(name, f"{p}*") for p in args.kernels.split(",")):
@@ -152,6 +154,7 @@ def _arguments(argv):
         "--kernels",
         help="patterns by comma, as 3x1x1 or 1x3x3:64-64 or 3x3x3:*:12 (strides in time and space)",
     )
+    parser.add_argument("--scopes", help="traffic of these modules, by comma: stage1_block2")
     parser.add_argument("--text", help="also write the programs' text to this folder")
     report.add_output(parser)
     return parser.parse_args(argv)

@@ -14,6 +14,7 @@ _CALLED = re.compile(r"\b(?:body|to_apply|calls)=%?([^\s,)}]+)")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_OP_NAME = re.compile(r'op_name="([^"]*)"')
 _DIM_LABELS = re.compile(r"dim_labels=(\S+?)(?:,|$|\s)")
 
 # Move nothing and compute nothing: other views of an array, and the bookkeeping of the program.
@@ -86,6 +87,25 @@ class Program:
                     yield from self._executed(called, times * (int(trips[1]) if trips else 1))
             elif instruction.operation not in _FREE:
                 yield instruction, own, times
+
+
+def by_scope(hlo: str, scopes: tuple[str, ...]) -> dict[str, dict]:
+    """MiB of traffic, and instructions, of what was made in each part of a model.
+
+    What the compiler joined from several parts counts for that which it names.
+
+    Args:
+      hlo: `as_text()` of a compiled function.
+      scopes: names of modules, such as `stage1_block2`.
+    """
+    found = {scope: {"traffic_mib": 0.0, "instructions": 0} for scope in scopes}
+    for instruction, own, times in Program(hlo).executed():
+        name = _OP_NAME.search(instruction.rest)
+        for scope in scopes:
+            if name and f"/{scope}" in name[1]:
+                found[scope]["traffic_mib"] += times * traffic(instruction, own) / 2.0**20
+                found[scope]["instructions"] += times
+    return {s: {n: round(v, 1) for n, v in row.items()} for s, row in found.items()}
 
 
 def describe(hlo: str) -> dict:
