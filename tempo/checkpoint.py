@@ -29,8 +29,20 @@ STATE, INFO = "state", "info"
 COLLECTIONS = ("params", "batch_stats", "sketch")
 """What a model is evaluated with; `sketch` only where it has one, and no average is kept of it."""
 
-# Orbax warns at every checkpoint that comes without an evaluation; most do, on purpose.
-logging.getLogger("absl").addFilter(lambda record: "tracked_metric" not in str(record.msg))
+# Orbax warns at every checkpoint that comes without an evaluation, as most do, and of the handler
+# that is replaced below: both on purpose.
+_WARNINGS = ("tracked_metric", "Type handler registry")
+logging.getLogger("absl").addFilter(
+    lambda record: not any(text in str(record.msg) for text in _WARNINGS)
+)
+
+# Of an array that every device holds, each writes a part, which is cut out by a program compiled
+# for it. Most arrays are so small that compiling takes longer than to write them whole.
+ocp.type_handlers.register_type_handler(
+    jax.Array,
+    ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20),
+    override=True,
+)
 
 
 class Checkpoints:
