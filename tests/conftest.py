@@ -22,8 +22,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import gc
+import tempfile
 
 import pytest
+
+from tests import forked
+
+
+def pytest_configure(config):
+    """The folder that `tests/forked.py` keeps programs in; workers inherit the first process's."""
+    if forked.PROGRAMS not in os.environ:
+        folder = tempfile.TemporaryDirectory()
+        os.environ[forked.PROGRAMS] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collection_finish():

@@ -2,7 +2,8 @@
 
 Imports take longer than most of what tests ask of a command. The process that is forked from has
 imported modules and started nothing: no device, no thread. What `python -m` adds to a command is
-tested by the few that `tests.tiny.run` starts.
+tested by the few that `tests.tiny.run` starts. Nor need they compile what another one did: programs
+of single processes are kept until the tests end, for all workers.
 """
 
 import atexit
@@ -19,6 +20,10 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["ml_collections.config_flags", "tempo.evaluate", "tempo.splits", "tempo.staged"]
 )
+
+
+PROGRAMS = "TESTS_PROGRAMS"
+"""Names the folder of compiled programs in the environment."""
 
 
 class Command:
@@ -59,15 +64,27 @@ def run(*args, timeout=400, **kwargs):
     return subprocess.CompletedProcess(process.args, process.returncode, *output)
 
 
+def refused(*flags):
+    """The one line that the training command refuses these flags with."""
+    process = run(*flags)
+    assert process.returncode == 2, process.stderr
+    lines = [x for x in process.stderr.splitlines() if x.strip()]
+    assert len(lines) == 1, process.stderr
+    return lines[0]
+
+
 def _run(args, folder, paths, num_devices):
     os.chdir(folder)
     for stream, path in zip((sys.stdout, sys.stderr), paths, strict=True):
         with open(path, "w") as f:
             os.dup2(f.fileno(), stream.fileno())
-    if num_devices:
-        import jax
+    import jax
 
+    if num_devices:
         jax.config.update("jax_num_cpu_devices", num_devices)
+    else:
+        jax.config.update("jax_compilation_cache_dir", os.environ[PROGRAMS])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     sys.argv = args
     try:
         runpy.run_module(args[0], run_name="__main__", alter_sys=True)
