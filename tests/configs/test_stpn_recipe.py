@@ -1,19 +1,17 @@
 """The STPN recipe: every documented argument is a valid recipe of stages that fit together."""
 
 import functools
-import importlib.util
-import pathlib
 import re
 
 import pytest
 
-from tempo import models, recipe, stages
+from tempo import models
 from tempo.errors import InputError
 from tempo.models.presets import MODELS
 from tempo.papers import stpn
 from tempo.papers.stpn_results import ROWS
+from tests import recipes
 
-PATH = pathlib.Path(__file__).parents[2] / "configs" / "stpn.py"
 # What an option needs beside it.
 BESIDE = {
     "flow": "data=tempobench",
@@ -38,19 +36,8 @@ ARGUMENTS += [
 ]
 
 
-@functools.cache
-def module():
-    spec = importlib.util.spec_from_file_location("stpn", PATH)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-def stages_of(arg):
-    """The checked recipe of every stage."""
-    config = module().get_config(arg)
-    configs = stages.split(config) or {"": config}
-    return {name: recipe.from_config(own) for name, own in configs.items()}
+module = functools.partial(recipes.module, "stpn")
+stages_of = functools.partial(recipes.stages_of, "stpn")
 
 
 @pytest.mark.parametrize("arg", ARGUMENTS)

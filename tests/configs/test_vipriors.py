@@ -1,8 +1,6 @@
 """The VIPriors recipe: every documented argument is a valid recipe of stages that fit together."""
 
 import functools
-import importlib.util
-import pathlib
 import re
 
 import jax
@@ -17,8 +15,8 @@ from tempo.errors import InputError
 from tempo.init_from import Classes
 from tempo.papers import vipriors
 from tempo.papers.vipriors_results import ENTRIES, ROWS
+from tests import recipes
 
-PATH = pathlib.Path(__file__).parents[2] / "configs" / "vipriors.py"
 # What an option needs beside it.
 BESIDE = {
     "inner": "conv_b=2plus1d", "pathways": "conv_b=acb3d", "shift": "model=tsm",
@@ -31,22 +29,8 @@ ARGUMENTS = [*ROWS["vipriors"]] + [
 ]
 
 
-@functools.cache
-def module():
-    spec = importlib.util.spec_from_file_location("vipriors", PATH)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-def stages_of(arg):
-    """The checked recipe of every stage."""
-    config = module().get_config(arg)
-    configs = stages.split(config) or {"": config}
-    made = {name: recipe.from_config(own) for name, own in configs.items()}
-    for own in made.values():
-        recipe.check_stop(own)
-    return made
+module = functools.partial(recipes.module, "vipriors")
+stages_of = functools.partial(recipes.stages_of, "vipriors")
 
 
 @pytest.mark.parametrize("arg", ARGUMENTS)
@@ -163,7 +147,7 @@ def test_a_number_of_one_stage_can_be_changed_on_the_command_line(monkeypatch):
         "config", flag_values=values, lock_config=False, accept_new_attributes=True
     )
     given = [
-        "main", f"--config={PATH}:t1.nl", "--config.total_epochs=3",
+        "main", f"--config={recipes.FOLDER}/vipriors.py:t1.nl", "--config.total_epochs=3",
         "--config.stages.a_base.total_epochs=2.5", "--config.stages.a_base.loop.stop_at=0.25",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", given)  # where ml_collections looks for what is changed

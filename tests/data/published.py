@@ -4,58 +4,10 @@
 names of files, the order of columns, the quotes and the line ends are those of the originals.
 """
 
-import dataclasses
 import json
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import cv2
-import numpy as np
-
-WriteVideo = Callable[..., Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """What was written.
-
-    Attributes:
-      arguments: keyword arguments of `readers.read`, and with `out_dir` those of a build.
-      counts: videos of each split.
-      class_names: in label order.
-      label_kind: single, multi or joint.
-      is_frames: whether its videos are folders of frames.
-    """
-
-    arguments: Mapping[str, Any]
-    counts: Mapping[str, int]
-    class_names: Sequence[str]
-    label_kind: str = "single"
-    is_frames: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Fixture:
-    """A way to write a dataset: `make(root, write_video)`, the latter as in `conftest`."""
-
-    make: Callable[[pathlib.Path, WriteVideo], Published]
-
-
-def write(path, text, encoding="utf-8"):
-    """A text file, with its folders and with line ends as given."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def write_frames(folder, num_frames=12, pattern="{:05d}.jpg", tint=0):
-    """A folder of numbered pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(1, num_frames + 1):
-        frame = np.full((48, 64, 3), 20 + 5 * number, np.uint8)
-        frame[:12, :16] = (tint * 40) % 256, 128, 60
-        cv2.imwrite(str(folder / pattern.format(number)), frame)
+from tests.data import published_labels
+from tests.data.publishing import Fixture, Published, write, write_frames
 
 
 def _folder(root, write_video):
@@ -264,87 +216,6 @@ def _hacs(root, write_video):
     )  # fmt: skip
 
 
-EPIC_VERBS = """verb_id,class_key,verbs
-0,take,"['take', 'grab', 'pick', 'grab-up']"
-1,put,"['put', 'put-away']"
-2,knife,['knife']
-"""
-EPIC_NOUNS = """noun_id,class_key,nouns
-0,Nothing,['Nothing']
-1,pan,"['pan', 'pan:sauce']"
-2,knife,"['knife', 'knife:mincing']"
-3,board:chopping,"['board:chopping', 'board:cutting']"
-"""
-EPIC_COLUMNS = (
-    "uid,participant_id,video_id,narration,start_timestamp,stop_timestamp,start_frame,stop_frame,"
-    "verb,verb_class,noun,noun_class,all_nouns,all_noun_classes"
-)
-
-
-def _epic55(root, write_video):
-    labels, splits = [EPIC_COLUMNS], {"training": [], "validation": []}
-    uid = 0
-    for person, video, split, count in (
-        ("P01", "P01_02", "training", 5),
-        ("P02", "P02_01", "training", 4),
-        ("P01", "P01_01", "validation", 4),
-    ):
-        write_video(root / "videos" / person / f"{video}.MP4", 75, tint=uid)
-        for i in range(count):
-            verb, noun, start, stop = i % 3, i % 4, 0.14 + 0.5 * i, 0.94 + 0.5 * i
-            labels.append(
-                f'{uid},{person},{video},"take it, then go",00:00:{start:05.2f},00:00:{stop:05.2f},'
-                f"{int(60 * start)},{int(60 * stop)},take,{verb},pan,{noun},"
-                "\"['pan', 'knife']\",\"[1, 2]\""
-            )
-            splits[split].append(
-                f"{uid:05d}, {video}, {int(30 * start):010d}, {int(30 * stop):010d}, {verb:03d}, "
-                f"{noun:03d}, {4 * verb + noun:04d}"
-            )
-            uid += 1
-    folder = root / "annotations"
-    files = [
-        write(folder / "EPIC_train_action_labels.csv", "\n".join(labels) + "\n"),
-        write(folder / "EPIC_verb_classes.csv", EPIC_VERBS),
-        write(folder / "EPIC_noun_classes.csv", EPIC_NOUNS),
-        *(write(folder / f"{name}.csv", "\n".join(found)) for name, found in splits.items()),
-    ]
-    names = ("verb:take", "verb:put", "verb:knife",
-             "noun:Nothing", "noun:pan", "noun:knife", "noun:board:chopping")  # fmt: skip
-    return Published(
-        {"videos_dir": root / "videos", "dataset": "epic55", "annotations": files},
-        {"train": 9, "val": 4}, names, label_kind="joint",
-    )  # fmt: skip
-
-
-CHARADES_COLUMNS = (
-    "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
-)
-CHARADES_CLASSES = ("Holding some clothes", "Putting clothes somewhere", "Someone is smiling")
-
-
-def _charades(root, write_video):
-    folder, files = root / "Charades", []
-    for split, count in (("train", 9), ("test", 5)):
-        lines = [CHARADES_COLUMNS]
-        for i in range(count):
-            video = f"{split[:2].upper()}{i:03d}"
-            write_video(root / "Charades_v1_480" / f"{video}.mp4", 25, tint=i)
-            actions = ["", "c001 0.00 0.60", "c002 0.10 0.90;c000 0.00 12.60"][i % 3]
-            lines.append(
-                f'{video},HR43,Bedroom,6,7,Yes,"A person sits, then says ""ha"".",bed;clothes,'
-                f'"A person, smiling.",{actions},1.00'
-            )
-        files.append(write(folder / f"Charades_v1_{split}.csv", "\r\n".join(lines) + "\r\n"))
-    text = "".join(f"c{k:03d} {name}\n" for k, name in enumerate(CHARADES_CLASSES))
-    write(folder / "Charades_v1_classes.txt", text)
-    write(folder / "Charades_v1_verbclasses.txt", "v000 hold\n")
-    return Published(
-        {"videos_dir": root / "Charades_v1_480", "dataset": "charades", "annotations": [folder]},
-        {"train": 9, "test": 5}, CHARADES_CLASSES, label_kind="multi",
-    )  # fmt: skip
-
-
 def _listed(dataset, line, *, splits=("train", "val"), suffix=".txt", **about):
     """A dataset of lists whose lines are made by `line(path, number of frames, label)`."""
 
@@ -394,8 +265,8 @@ FIXTURES = {
         "ssv2": _ssv2,
         "moments": _moments,
         "hacs": _hacs,
-        "epic55": _epic55,
-        "charades": _charades,
+        "epic55": published_labels.epic55,
+        "charades": published_labels.charades,
         "mmaction_videos": _listed("mmaction_videos", lambda path, n, k: f"{path} {k}"),
         "mmaction_frames": _listed(
             "mmaction_frames", lambda path, n, k: f"{path} {n} {k}", is_frames=True

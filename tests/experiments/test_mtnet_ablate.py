@@ -1,42 +1,22 @@
 """The ablation's plan, its resuming and records on made-up files; planted numbers in its page."""
 
-import functools
 import json
-import pathlib
 
 import pytest
-import score_files
 
-from experiments import commands, recorded
+from experiments import recorded
 from experiments.mtnet_tables import ablate, page, studies, tables
 from tempo.errors import InputError
 from tempo.papers.mtnet_results import COSTS, POOLINGS, ROWS
+from tests.experiments import ablated
 
 
 @pytest.fixture
 def taken(monkeypatch):
     """In place of training: 6 of 12 videos are hits, of the default 9; the names that were run."""
-    names, cut = [], {"pool=avg"}
-
-    def start(command, out, lock, environment):
-        folder = pathlib.Path(command[command.index("--workdir") + 1])
-        names.append(folder.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.name in cut:
-            cut.discard(folder.name)
-            return
-        right = range(9) if folder.name == studies.DEFAULT else range(6)
-        score_files.write(folder, ["multi_view"], right=right)
-        row = {"name": "multi_view", "top1": len(right) / 12}
-        (folder / "results.json").write_text(json.dumps([row]))
-
-    rough = functools.partial(recorded.resampled, num_resamples=20)
-    monkeypatch.setattr(recorded, "resampled", rough)
-    monkeypatch.setattr(commands, "start", start)
-    monkeypatch.setattr(commands, "hardware", lambda: {"cpu": "some", "cpu_cores": 2})
     sizes = {"params": 12_345, "macs": 6_700_000}
     monkeypatch.setattr(ablate, "_counted", lambda todo: [sizes] * len(todo))
-    return names
+    return ablated.instead_of_training(monkeypatch, "pool=avg", studies.DEFAULT)
 
 
 def test_plan_has_every_variant_once_and_the_default_for_all_studies():

@@ -1,20 +1,18 @@
 """STPN's tables from made-up results; its ablations' plan, resuming and page on made-up files."""
 
-import functools
 import json
-import pathlib
 import re
 
 import numpy as np
 import pytest
-import score_files
 
-from experiments import commands, paper_tables, recorded
+from experiments import paper_tables, recorded
 from experiments.stpn_tables import ablate, page, runs, tables
 from tempo import files, splits
 from tempo.errors import InputError
 from tempo.papers.stpn_results import ROWS, TABLES
 from tempo.stages import FOLDER
+from tests.experiments import ablated
 
 
 def finish(folder, row, **result):
@@ -129,26 +127,9 @@ def test_the_mean_over_splits_stands_beside_the_published_number(tmp_path):
 @pytest.fixture
 def taken(monkeypatch):
     """In place of training: 6 of 12 videos are hits, of D 9; the names that were run."""
-    names, cut = [], {"t4.B"}
-
-    def start(command, out, lock, environment):
-        folder = pathlib.Path(command[command.index("--workdir") + 1])
-        names.append(folder.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.name in cut:
-            cut.discard(folder.name)
-            return
-        right = range(9) if folder.name == "t4.D" else range(6)
-        for place in ("", *runs.STAGES.values()) if folder.name == runs.FIRST else ("",):
-            score_files.write(folder / place, ["multi_view"], right=right)
-        row = {"name": "multi_view", "top1": len(right) / 12, "protocol": "25 clips x 10 crops"}
-        (folder / "results.json").write_text(json.dumps([row]))
-
-    rough = functools.partial(recorded.resampled, num_resamples=20)
-    monkeypatch.setattr(recorded, "resampled", rough)
-    monkeypatch.setattr(commands, "start", start)
-    monkeypatch.setattr(commands, "hardware", lambda: {"cpu": "some", "cpu_cores": 2})
-    return names
+    stages = {runs.FIRST: runs.STAGES.values()}
+    protocol = "25 clips x 10 crops"
+    return ablated.instead_of_training(monkeypatch, "t4.B", "t4.D", stages, protocol=protocol)
 
 
 def test_all_models_of_a_seed_start_from_its_two_networks():
