@@ -60,7 +60,7 @@ def examine(
         "settings": machine.settings,
         "codecs": _codecs,
         "devices": machine.devices,
-        "compile cache": machine.compile_cache,
+        "compile cache": _compile_cache,
         "convolutions": _convolutions,
         "peaks": _peaks,
     }
@@ -103,6 +103,13 @@ def _codecs() -> dict[str, str]:
     from tempo.data import selftest
 
     return {name: machine.without_folders(text) for name, text in selftest.check().items()}
+
+
+def _compile_cache() -> dict[str, Any]:
+    from tempo import program_cache
+
+    with program_cache.cached_in("auto"):
+        return machine.compile_cache()
 
 
 def _convolutions() -> dict[str, dict[str, str]]:

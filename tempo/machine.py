@@ -98,7 +98,7 @@ def settings() -> dict[str, str]:
 
 
 def compile_cache() -> dict[str, Any]:
-    """The cache of compiled programs that jax is set to, as a command would find it now.
+    """The cache of compiled programs that jax is set to.
 
     Keys: `folder` (its last name, or `none`), `programs` and `size_gib` of what it holds.
     """

@@ -107,8 +107,8 @@ ALLOWED = {
     "predict": {"errors", "command_line", "analysis", "prediction", "program_cache"},
     "processes": {"errors", "command_line"},
     "main": {
-        "errors", "command_line", "models", "processes", "train", "evaluate", "explain",
-        "explain_schedule", "recipe", "splits", "staged", "stages", "streams",
+        "errors", "batch_size", "command_line", "models", "processes", "train", "evaluate",
+        "explain", "explain_schedule", "recipe", "splits", "staged", "stages", "streams",
     },
     "prepare": {"errors", "types", "data"},
     "ensemble": {"version", "errors", "command_line", "files", "analysis"},

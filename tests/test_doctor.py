@@ -16,7 +16,9 @@ PEAKS = {"f32_flops_per_s": 61.26e9, "bf16_flops_per_s": 5e9, "bytes_per_s": 12.
 
 
 @pytest.fixture(autouse=True)
-def _known_peaks(monkeypatch):
+def _known_peaks_and_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(peaks, "measured", lambda: PEAKS)
 
 
@@ -59,6 +61,7 @@ def test_json_is_the_same_facts(quick, capsys):
     assert report["versions"]["jax"] == jax.__version__
     assert report["devices"]["devices"][0]["count"] == 4  # of conftest.py
     assert report["failures"] == []
+    assert report["compile cache"]["folder"].startswith(".../")  # as runs have it
     assert "disk" not in report
 
 
