@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tempo.layers import memory
+from tempo.layers import kernel_gradient, memory
 from tempo.layers.conv_spec import ConvSpec
 from tempo.layers.conv_spec import Triple as Triple
 from tempo.layers.depthwise import shifted_products
@@ -138,7 +138,10 @@ def _conv2d_bwd(strides, pads, groups, residuals, dy):
     _, pullback = jax.vjp(
         lambda x, kernel: _undecorated_conv2d(x, kernel, strides, pads, groups), x, kernel
     )
-    return pullback(dy)
+    dx, d_kernel = pullback(dy)
+    if kernel_gradient.is_wanted(groups):
+        d_kernel = kernel_gradient.of_conv2d(x, dy, kernel.shape, strides, pads)
+    return dx, d_kernel
 
 
 _conv2d.defvjp(_conv2d_fwd, _conv2d_bwd)
@@ -156,7 +159,7 @@ def _channel_product(x, kernel, groups: int):
 
 @jax.custom_vjp
 def _matmul(rows, kernel):
-    """`rows [N, C] @ kernel [C, F]`; the kernel's gradient transposes the narrower operand."""
+    """`rows [N, C] @ kernel [C, F]`, whose gradient reads operands from memory."""
     return jnp.dot(rows, kernel)
 
 
@@ -167,12 +170,7 @@ def _matmul_fwd(rows, kernel):
 def _matmul_bwd(residuals, dy):
     rows, kernel = residuals
     rows, dy = memory.stored(rows, dy)
-    along_rows = (((0,), (0,)), ((), ()))
-    if rows.shape[1] <= dy.shape[1]:
-        d_kernel = lax.dot_general(rows, dy, along_rows)
-    else:
-        d_kernel = lax.dot_general(dy, rows, along_rows).T
-    return jnp.dot(dy, kernel.T), d_kernel
+    return jnp.dot(dy, kernel.T), kernel_gradient.of_product(rows, dy)
 
 
 _matmul.defvjp(_matmul_fwd, _matmul_bwd)
