@@ -299,3 +299,8 @@ def _bits_program(size: int, sharding: NamedSharding) -> Callable:
         return jax.random.bits(key, (size,), "uint32")
 
     return jax.jit(random_bits, out_shardings=sharding)
+
+
+def forget() -> None:
+    """Forgets programs of random bits, as `jax.clear_caches` does others; for measurements."""
+    _bits_program.cache_clear()
