@@ -1,5 +1,6 @@
 """Attention: the non-local block between blocks, and gates inside one (the ATTENTION table)."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -37,8 +38,22 @@ def embedded_gaussian(queries, keys, values):
     return _einsum("bnm,bmd->bnd", weights.astype(values.dtype), values).astype(values.dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _einsum(subscripts, x, y):
+    """In float32 from operands of their own dtype, in which the gradient's products are too."""
     return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
+
+
+def _einsum_fwd(subscripts, x, y):
+    return _einsum(subscripts, x, y), (x, y)
+
+
+def _einsum_bwd(subscripts, operands, dy):
+    _, pullback = jax.vjp(functools.partial(jnp.einsum, subscripts), *operands)
+    return pullback(dy.astype(operands[0].dtype))
+
+
+_einsum.defvjp(_einsum_fwd, _einsum_bwd)
 
 
 NONLOCAL_MODES = {

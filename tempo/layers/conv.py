@@ -141,7 +141,7 @@ class Conv(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
         padding = self.padding
         if padding is None:
             padding = tuple(k // 2 for k in self.kernel_size)
@@ -153,7 +153,10 @@ class Conv(nn.Module):
             groups=self.groups,
             lowering=self.lowering,
         )
-        return remat.conv_output(y if bias is None else y + bias, channels)
+        if bias is not None:
+            # Added in float32, so that its gradient, a sum over all positions, is one of float32.
+            y = (y.astype(jnp.promote_types(y.dtype, jnp.float32)) + bias).astype(y.dtype)
+        return remat.conv_output(y, channels)
 
 
 ACTIVATIONS: dict[str, Callable] = {
