@@ -6,11 +6,10 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from tempo import checkpoint, files, staged, trees
 from tempo.errors import InputError
-from tests import tiny
+from tests import compiled, tiny
 
 NET = {"variant": "c2d_r18", "depths": (1, 0, 0, 0), "width": 4}
 BOTH = {"variant": "two_stream", "spatial": NET, "temporal": NET}
@@ -68,20 +67,9 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uncut(records, tmp_path_factory):
     """A run that was never cut, and the cache of what it compiled."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    workdir = tmp_path_factory.mktemp("uncut")
-    rows = staged.run(config_of(records), str(workdir))
-    yield workdir, rows
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    with compiled.kept_in(tmp_path_factory.mktemp("compiled")):
+        workdir = tmp_path_factory.mktemp("uncut")
+        yield workdir, staged.run(config_of(records), str(workdir))
 
 
 def leaves(workdir, step=None):

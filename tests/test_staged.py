@@ -5,12 +5,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from tempo import checkpoint, files, staged, trees, watchdog
 from tempo.errors import InputError
 from tempo.evaluators import evaluator
-from tests import tiny
+from tests import compiled, tiny
 
 A, B = "stages/a_base", "."
 
@@ -48,18 +47,8 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once(tmp_path_factory):
     """A stage that is cut and gone on with is the program that it was."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    with compiled.kept_in(tmp_path_factory.mktemp("compiled")):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,15 +3,14 @@
 import dataclasses
 import json
 
-import jax
 import ml_collections
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from tempo import prepare, train
 from tempo.data import pipeline
 from tempo.types import ClipSpec
+from tests import compiled
 from tests.data import published
 
 LABELS = {"single": (np.int32, 1), "joint": (np.int32, 2), "multi": (np.uint8, 2)}
@@ -28,11 +27,8 @@ class Prepared:
 @pytest.fixture(autouse=True, scope="module")
 def compiled_once(tmp_path_factory):
     """Datasets with as many classes share a compiled step."""
-    compilation_cache.set_cache_dir(str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+    with compiled.kept_in(tmp_path_factory.mktemp("compiled")):
+        yield
 
 
 @pytest.fixture(params=published.FIXTURES)
