@@ -25,16 +25,25 @@ def records(tmp_path_factory):
     return tiny.make_records(tmp_path_factory.mktemp("data"))
 
 
+def write_config(path, records):
+    """The tiny run's config, of a network with two of its four blocks; its path as a string."""
+    path = pathlib.Path(tiny.write_config(path, records))
+    before = path.read_text()
+    path.write_text(before.replace("(1, 1, 1, 1)", "(1, 0, 0, 1)"))
+    assert path.read_text() != before
+    return str(path)
+
+
 @pytest.fixture
 def config(tmp_path, records):
-    return tiny.write_config(tmp_path / "config.py", records)
+    return write_config(tmp_path / "config.py", records)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, records):
     """A run that was never cut: (config file, workdir, completed process)."""
     folder = tmp_path_factory.mktemp("finished")
-    config = tiny.write_config(folder / "config.py", records)
+    config = write_config(folder / "config.py", records)
     process = tiny.run("--config", config, "--workdir", folder / "run")
     assert process.returncode == 0, process.stderr
     return config, folder / "run", process
@@ -252,7 +261,7 @@ def test_training_watches_all_kinds_and_keeps_the_best_by_views(records, tmp_pat
     view = {"short_side_px": 36, "size_px": 32, "every_epochs": 2.0}
     sections = {kind: {"kind": kind, **view} for kind in KINDS}
     sections["tempo_robustness"]["strides"] = (1, 3)
-    config = tiny.write_config(tmp_path / "config.py", records)
+    config = write_config(tmp_path / "config.py", records)
     config = changed_config(config, tmp_path, f"c.eval = {sections}")
     process = forked.run("--config", config, "--workdir", tmp_path / "run")
     assert process.returncode == 0, process.stderr
@@ -287,7 +296,7 @@ def test_a_record_damaged_on_disk_stops_the_run_and_is_named(records, tmp_path):
     assert b"\xff\xd8\xff" in content
     # The beginning of every JPEG: a clip reads only some.
     shard.write_bytes(content.replace(b"\xff\xd8\xff", bytes(3)))
-    config = tiny.write_config(tmp_path / "damaged.py", copy)
+    config = write_config(tmp_path / "damaged.py", copy)
     process = forked.run("--config", config, "--workdir", tmp_path / "run")
     assert process.returncode == 1, process.stderr
     [line] = [x for x in process.stderr.splitlines() if x.startswith("error:")]
