@@ -142,7 +142,8 @@ class SqueezeExcite(nn.Module):
         means = jnp.mean(x, axis=(1, 2, 3), keepdims=True, dtype=jnp.float32)
         width = self.width or max(1, x.shape[-1] // self.ratio)
         gate = jax.nn.sigmoid(_perceptron(means, self.conv, width))
-        return x * gate.astype(x.dtype)
+        # In float32, so that the gradient of the gate, a sum over all positions, is one of float32.
+        return (x * gate.astype(jnp.promote_types(x.dtype, jnp.float32))).astype(x.dtype)
 
 
 class SpatioTemporalAttention(nn.Module):
