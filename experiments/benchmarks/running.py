@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tempo import trees
 
@@ -119,13 +120,14 @@ def cheap_init(model, video):
     """Variables of plausible size without compiling the initialisation of a whole network."""
     init = functools.partial(model.init, train=False)
     shapes = jax.eval_shape(init, jax.random.key(0), video)
-    keys = iter(jax.random.split(jax.random.key(0), len(jax.tree.leaves(shapes))))
+    # Not by jax, which would compile a program for each shape.
+    rng = np.random.default_rng(0)
 
     def leaf(name, s):
-        key = next(keys)
         if name.endswith("kernel"):
             fan_in = s.size // s.shape[-1]
-            return jax.random.normal(key, s.shape, s.dtype) * (2 / fan_in) ** 0.5
+            values = rng.standard_normal(s.shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
+            return jnp.asarray(values, s.dtype)
         return jnp.full(s.shape, float(name.endswith(("scale", "var"))), s.dtype)
 
     return trees.map_with_names(leaf, shapes)
