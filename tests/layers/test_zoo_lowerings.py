@@ -1,4 +1,4 @@
-"""The convolutions of all kinds of presets, read from the models: all lowerings equal the plain one.
+"""Convolutions of all kinds of presets, read from the models: all lowerings equal the plain one.
 
 Of convolutions that differ in nothing but the numbers of channels and the size of their input one
 is computed, with few channels and a small input: see `reduced`. All of one kind are one program.
