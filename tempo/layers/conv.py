@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import remat, target
+from tempo.layers import activation, remat, target
 from tempo.layers.lowerings import LOWERINGS, ConvSpec, Triple
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -160,7 +160,7 @@ class Conv(nn.Module):
 
 
 ACTIVATIONS: dict[str, Callable] = {
-    "relu": nn.relu,
+    "relu": activation.relu,
     "elu": nn.elu,
     "gelu": nn.gelu,
     "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 
-from tempo.layers import pooling, remat
+from tempo.layers import activation, pooling, remat
 from tempo.models import fields
 
 VARIANTS: dict[str, dict[str, Any]] = {"bninception": {}}
@@ -158,7 +158,7 @@ class InceptionBlock(nn.Module):
 def _unit(conv, norm, name: str, x, channels: int, side: int = 1, stride: int = 1, norm_name=""):
     """A convolution with a bias, its norm and a ReLU."""
     x = conv(channels, (1, side, side), (1, stride, stride), use_bias=True, name=name)(x)
-    return nn.relu(norm(name=norm_name or f"{name}_norm")(x))
+    return activation.relu(norm(name=norm_name or f"{name}_norm")(x))
 
 
 def _halved(x, sides):

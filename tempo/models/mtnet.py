@@ -14,7 +14,16 @@ import chex
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import attention, frame_selection, mtconv, pooling, recurrent, remat, slots
+from tempo.layers import (
+    activation,
+    attention,
+    frame_selection,
+    mtconv,
+    pooling,
+    recurrent,
+    remat,
+    slots,
+)
 from tempo.layers.lowerings import Triple
 from tempo.layers.slots import Slot
 from tempo.models import fields
@@ -268,7 +277,7 @@ class MTNet(nn.Module):
     def _stem(self, x, norm, train: bool):
         kernel_size = (self.stem_kernel_t, 3, 3)
         x = self.conv(self.widths[0], kernel_size, (1, 2, 2), name="stem_conv")(x)
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = activation.relu(norm(name="stem_norm")(x))
         if self.stem_pool:
             x = pooling.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
         frames = self._frames()
@@ -292,7 +301,7 @@ class MTNet(nn.Module):
             **{**_PLACE, "train": train},
             conv=self.conv,
             norm=norm,
-            act=nn.relu,
+            act=activation.relu,
             ratio=float(self.ratio),
         )
 
@@ -314,7 +323,7 @@ class MTNet(nn.Module):
                 conv=self.conv,
                 norm=norm,
                 split=split,
-                act=nn.relu,
+                act=activation.relu,
                 gate=gate if self.sr_layers else None,
                 squeeze_excite=squeeze_excite if self.use_se and i % 2 == 0 else None,
                 is_last_activated=self.is_last_activated,

@@ -14,8 +14,8 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from tempo.errors import InputError, lookup
+from tempo.layers import activation, pooling
 from tempo.layers import conv as conv_lib
-from tempo.layers import pooling
 from tempo.models.heads import PoolHead
 
 SOURCES: dict[str, tuple[str, ...]] = {
@@ -295,7 +295,7 @@ class ConvNormAct(nn.Module):
     groups: int = 1
     conv: Callable | None = None
     norm: Callable | None = None
-    act: Callable = nn.relu
+    act: Callable = activation.relu
 
     @nn.compact
     def __call__(self, x):

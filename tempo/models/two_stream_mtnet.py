@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import frame_selection, pooling, remat, resize
+from tempo.layers import activation, frame_selection, pooling, remat, resize
 from tempo.layers.lowerings import Triple
 from tempo.layers.recurrent import CELLS, SqueezeRecursion
 from tempo.models import fields
@@ -123,7 +123,7 @@ class TwoStreamMTNet(nn.Module):
 
     def _stem(self, x, norm) -> Streams:
         x = self.conv(self.width, (3, 7, 7), (1, 2, 2), name="stem_conv")(x)
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = activation.relu(norm(name="stem_norm")(x))
         if x.shape[2] % 2 or x.shape[3] % 2:
             # Both sides, even if one alone is odd, and at the start.
             x = jnp.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0), (0, 0)), mode="edge")
@@ -253,4 +253,4 @@ def _fitted(x, like):
 
 def _relu(streams) -> Streams:
     short, long = streams
-    return nn.relu(short), nn.relu(long)
+    return activation.relu(short), activation.relu(long)

@@ -9,7 +9,7 @@ import pytest
 
 from tempo import models
 from tempo.errors import InputError
-from tempo.layers import remat
+from tempo.layers import kernel_gradient, remat
 
 CLIPS = (2, 4, 32, 32, 3)
 DEEP = {"variant": "slowonly_r50", "depths": (3, 0, 0, 0), "width": 8}
@@ -38,7 +38,10 @@ def measured(random_variables):
     variables = random_variables(model, np.zeros(CLIPS, np.float32), train=False)
     found = {}
     for policy in remat.POLICIES:
-        compiled, clips = gradient(policy, variables)
+        # In so small a net the products for the stem's gradient would be most of the memory.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernel_gradient, "is_wanted", lambda groups: False)
+            compiled, clips = gradient(policy, variables)
         found[policy] = (
             compiled(variables["params"], clips),
             compiled.memory_analysis().temp_size_in_bytes,
