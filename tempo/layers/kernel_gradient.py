@@ -9,8 +9,8 @@ from jax import lax
 from tempo.layers import target
 
 _PART_BYTES = 24 * 2**20
-"""What the windows of all pixels may take, copied out, of the images that are taken at a time: about
-what the last cache of a processor holds. More would be no faster, and be held beside activations."""
+"""What the windows of all pixels of the images that are taken at a time may be, copied out: about
+what a processor's last cache holds. More is no faster, and is held beside the activations."""
 
 
 def of_product(rows: jax.Array, dy: jax.Array) -> jax.Array:
