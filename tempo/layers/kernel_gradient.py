@@ -1,5 +1,6 @@
 """Gradients to the kernels of dense convolutions, as matrix products that contract the batch."""
 
+import functools
 import math
 
 import jax
@@ -49,26 +50,26 @@ def of_conv2d(
     Returns:
       `shape`, of the dtype of `x`; summed in float32.
     """
-    num_images = len(x)
-    num_bytes = dy.size // shape[3] * math.prod(shape[:3]) * x.dtype.itemsize
-    wanted = -(-num_bytes // _PART_BYTES)
+    # Where the batch is spread over devices, each of them sums what it has, part after part, and the
+    # sums meet once, behind the loop.
+    shards = jax.device_count()
+    shards = 1 if len(x) % shards else shards
+    num_images = len(x) // shards
+    num_bytes = dy.size // shape[3] * math.prod(shape[:3]) * x.dtype.itemsize // shards
+    wanted = max(1, -(-num_bytes // _PART_BYTES))
     parts = next(n for n in range(min(wanted, num_images), num_images + 1) if not num_images % n)
     if parts == 1:
         return _at_once(x, dy, shape, strides, pads)
+    lead = (shards,) if shards > 1 else ()
+    products = functools.partial(_at_once, shape=shape, strides=strides, pads=pads)
+    x, dy = (a.reshape(*lead, parts, -1, *a.shape[1:]) for a in (x, dy))
 
     def add_part(i, total):
-        images, gradients = (_every(a, parts, i) for a in (x, dy))
-        return total + _at_once(images, gradients, shape, strides, pads)
+        part = (lax.dynamic_index_in_dim(a, i, len(lead), keepdims=False) for a in (x, dy))
+        return total + (jax.vmap(products) if lead else products)(*part)
 
-    total = jnp.zeros(shape, jnp.float32)
-    return lax.fori_loop(0, parts, add_part, total).astype(x.dtype)
-
-
-def _every(images, parts, i):
-    """Images i, i + parts, ...: of a batch over several devices, some of each."""
-    return lax.dynamic_index_in_dim(
-        images.reshape(-1, parts, *images.shape[1:]), i, axis=1, keepdims=False
-    )
+    total = lax.fori_loop(0, parts, add_part, jnp.zeros((*lead, *shape), jnp.float32))
+    return (total.sum(0) if lead else total).astype(x.dtype)
 
 
 def _at_once(x, dy, shape, strides, pads):
