@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "input --clips 8x8 --rounds 3 --no-peer",
         "end_to_end --steps 5 --rounds 5",
         "scaling",
+        "memory --model slowonly_r50 --clip 8x112 --batch 4 --dtypes float32",
+        "compile --models slowonly_r50,tpn_slowonly_r101",
+        # Twice the frames and twice the clips, to see whether the compiler takes longer.
+        "compile --models tpn_slowonly_r101 --clips 16x112 --batches 8",
     ),
     "gpu": (
         *_networks(

@@ -119,6 +119,7 @@ def _measure(name, args, settings) -> dict:
         "model": args.model,
         "clip": args.clip,
         "batch": args.batch,
+        "classes": args.classes,
         "lowering": args.lowering,
         "dtype": args.dtype,
         **settings,

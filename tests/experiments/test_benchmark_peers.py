@@ -91,14 +91,18 @@ def test_no_such_peer_is_one_line(options, message, capsys):
 def test_peer_is_the_same_network(name):
     torch = pytest.importorskip("torch")
     pytest.importorskip("pytorchvideo")
+    from torch.utils import flop_counter
+
     from experiments.benchmarks import peers_torch
 
-    with torch.device("meta"):  # shapes alone
-        spec = dict(peers.TORCH[name])
+    spec = dict(peers.TORCH[name])
+    with torch.device("meta"), torch.no_grad():  # shapes alone
         net, _ = peers_torch.BUILDERS[spec.pop("build")](16, 32, 10, **spec)
-    model = tempo.create_model(name, num_classes=10)
-    found = sum(p.numel() for p in net.parameters())
-    assert found == size.count_traced(model, (16, 32, 32, 3))[0]
+        with flop_counter.FlopCounterMode(display=False) as counter:
+            net.eval()(torch.empty(1, 3, 16, 32, 32))
+    model = tempo.create_model(name, num_classes=10, lowering="plain")
+    found = sum(p.numel() for p in net.parameters()), counter.get_total_flops() // 2
+    assert found == size.count_traced(model, (16, 32, 32, 3))  # multiply-adds too
 
 
 @pytest.mark.parity

@@ -39,7 +39,7 @@ def test_newest_row_of_a_key_is_shown(tmp_path):
         clips_per_s={"median": 4.04},
     )
     rows = [newest, row(), row(lowering="plain", date="2026-01-04"), row(model="a", remat="blocks")]
-    rows += [row("inference"), row("conv"), row(batch=8)]
+    rows += [row("inference"), row("conv"), row(batch=8), row(classes=10, date="2026-01-05")]
     for each in rows:
         path = tmp_path / "here" / f"{each['benchmark']}.jsonl"
         path.parent.mkdir(exist_ok=True)
@@ -55,6 +55,31 @@ def test_newest_row_of_a_key_is_shown(tmp_path):
         ["inference", *clip, "2", f32, "4", "-", "-", "25%"],
         ["train step", *clip, "8", f32, "4", "-", "-", "25%"],
     ]  # fmt: skip
+
+
+def cells(kind, of):
+    """What a table says of a row, without its day."""
+    (line,) = table.markdown(table.TABLES[kind], table.chosen(table.TABLES[kind], [of]))[2:]
+    return [cell.strip() for cell in line.split("|")[1:-2]]
+
+
+def test_seconds_of_both_starts_and_what_a_policy_takes():
+    first = {"shapes": 1, "initial_values": 9, "trace_and_lower": 5, "compile": 30}
+    first = {name: {"wall_s": s, "cpu_s": 2 * s} for name, s in first.items()}
+    second = {name: {"wall_s": s["wall_s"] / 10, "cpu_s": 1} for name, s in first.items()}
+    found = cells("compile", row("compile", first_start=first, second_start=second))
+    assert found[3:] == ["10.0 / 1.0", "5.0 / 0.5", "30.0 / 3.0", "45.0 / 4.5"]
+    plan = {"temporaries_mib": 909.6, "arguments_mib": 250.2, "gflop": 251.4, "clips_per_s": 3.0}
+    found = cells("memory", row("memory", remat="narrow", **plan))
+    assert found[4:] == ["`narrow`", "910", "250", "251", "3"]
+
+
+def test_one_thread_is_compared_with_one_of_the_decoder():
+    about = {"kind": "frames", "video": "320x240", "size_px": 224, "kbps": 0, "workers": "thread"}
+    rates = {"clips_per_s": {"0": 60.0}, "ceiling_clips_per_s": {"1": 80.0, "2": 150.0}}
+    assert cells("input", row("input", **about, **rates))[6:] == ["60", "80", "0.75", "60"]
+    many = {"clips_per_s": {"1": 60.0, "2": 100.0}, "ceiling_clips_per_s": {"1": 80.0, "2": 150.0}}
+    assert cells("input", row("input", **about, **many))[6:] == ["60", "80", "0.75", "100"]
 
 
 def test_only_what_is_between_the_comments_changes():
