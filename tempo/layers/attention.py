@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tempo.errors import InputError, lookup
-from tempo.layers import pooling, recurrent
+from tempo.layers import gates, pooling, recurrent
 
 
 def dot_product(queries, keys, values):
@@ -142,8 +142,7 @@ class SqueezeExcite(nn.Module):
         means = jnp.mean(x, axis=(1, 2, 3), keepdims=True, dtype=jnp.float32)
         width = self.width or max(1, x.shape[-1] // self.ratio)
         gate = jax.nn.sigmoid(_perceptron(means, self.conv, width))
-        # In float32, so that the gradient of the gate, a sum over all positions, is one of float32.
-        return (x * gate.astype(jnp.promote_types(x.dtype, jnp.float32))).astype(x.dtype)
+        return gates.gated(x, gate)
 
 
 class SpatioTemporalAttention(nn.Module):
@@ -166,15 +165,16 @@ class SpatioTemporalAttention(nn.Module):
         """`[B,T,H,W,C] -> [B,T,H,W,C]`."""
         axes = {"axis": (1, 2, 3), "keepdims": True}
         means = jnp.mean(x, **axes, dtype=jnp.float32)
-        maxima = jnp.max(x, **axes).astype(jnp.float32)
+        # Their gradient counts equal maxima, which bfloat16 could not.
+        maxima = jnp.max(x.astype(jnp.float32), **axes)
         width = max(1, x.shape[-1] // self.ratio)
         both = _perceptron(jnp.concatenate([means, maxima], axis=1), self.conv, width)
-        x = x * jax.nn.sigmoid(both.sum(axis=1, keepdims=True)).astype(x.dtype)
+        x = gates.gated(x, jax.nn.sigmoid(both.sum(axis=1, keepdims=True)))
         means = jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32)
-        maxima = jnp.max(x, axis=-1, keepdims=True).astype(jnp.float32)
+        maxima = jnp.max(x.astype(jnp.float32), axis=-1, keepdims=True)
         planes = jnp.concatenate([means, maxima], axis=-1)
         gate = self.conv(1, (3, 7, 7), dtype=jnp.float32, name="conv")(planes)
-        return x * jax.nn.sigmoid(gate).astype(x.dtype)
+        return gates.gated(x, jax.nn.sigmoid(gate))
 
 
 def _perceptron(x, conv, width: int):

@@ -50,8 +50,8 @@ def of_conv2d(
     Returns:
       `shape`, of the dtype of `x`; summed in float32.
     """
-    # Where the batch is spread over devices, each of them sums what it has, part after part, and the
-    # sums meet once, behind the loop.
+    # Where the batch is spread over devices, each of them sums what it has, part after part, and
+    # the sums meet once, behind the loop.
     shards = jax.device_count()
     shards = 1 if len(x) % shards else shards
     num_images = len(x) // shards

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax import lax
 
 from tempo.errors import InputError, lookup
+from tempo.layers import gates as gates_lib
 
 
 def _gru(x, product, state, _):
@@ -203,7 +204,7 @@ class SqueezeRecursion(nn.Module):
 
     def __call__(self, x):
         """`[B,T,H,W,C] -> [B,T,H,W,C]`."""
-        return x * self.gates(x).astype(x.dtype)[:, :, None, None]
+        return gates_lib.gated(x, self.gates(x)[:, :, None, None])
 
 
 class TemporalGate(nn.Module):
@@ -237,7 +238,7 @@ class TemporalGate(nn.Module):
         gates = recursion.gates(means)
         if self.is_gated:
             gates = jnp.where(is_consistent(means, gates)[:, None, None], gates, 1.0)
-        return x * gates.astype(x.dtype)[:, :, None, None]
+        return gates_lib.gated(x, gates[:, :, None, None])
 
 
 def is_consistent(a, b) -> jax.Array:

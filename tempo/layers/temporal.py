@@ -95,10 +95,11 @@ class TemporalAdaptive(nn.Module):
         # x's size stands between the two.
         reach = self.kernel // 2
         factors = [_later(weights, k - reach) * taps[:, None, :, k] for k in range(self.kernel)]
-        return sum(
-            _later(x, k - reach) * factor.astype(x.dtype)[:, :, None, None, :]
-            for k, factor in enumerate(factors)
+        # In float32, as in `gates.gated`.
+        y = sum(
+            _later(x, k - reach) * factor[:, :, None, None, :] for k, factor in enumerate(factors)
         )
+        return y.astype(x.dtype)
 
     def _kernel(self, means):
         """Global branch: `[B,T,C] -> [B,C,taps]`, positive, with the sum 1 over taps."""
