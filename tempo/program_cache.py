@@ -24,7 +24,8 @@ def cached_in(folder: str = "auto") -> Iterator[None]:
     Args:
       folder: of the cache; "" for none; `auto` for what jax is set to already (by
         JAX_COMPILATION_CACHE_DIR, which turns caching off where it is set and empty) or else
-        `default_folder()`, kept below `LIMIT_BYTES`, or none where that cannot be written to.
+        `default_folder()`, kept below `LIMIT_BYTES`, or none where that cannot be written to and
+        in a run of several processes with GPUs.
 
     Raises:
       InputError: a named folder that cannot be made or written to.
@@ -32,7 +33,7 @@ def cached_in(folder: str = "auto") -> Iterator[None]:
     before = jax.config.jax_compilation_cache_dir
     is_default = folder == "auto" and not before and _VARIABLE not in os.environ
     if folder == "auto":
-        folder = default_folder() if is_default else before or ""
+        folder = _default() if is_default else before or ""
     if (before or "") == folder:
         yield
         return
@@ -67,16 +68,29 @@ SHORTEST_S = 0.1
 """Programs that compile sooner are not kept; jax's own limit of 1 s leaves out initial values."""
 
 
+def _default() -> str:
+    """`default_folder()`, or "" where only process 0 might find its programs.
+
+    Process 0 alone writes to the cache. On hosts that share no home it would read a program that
+    the others compile; and those that compile for GPUs wait for what each process has tuned
+    (`xla_gpu_shard_autotuning`).
+    """
+    is_apart = jax.process_count() > 1 and jax.default_backend() == "gpu"
+    return "" if is_apart else default_folder()
+
+
 def default_folder() -> str:
-    """The user's cache of programs for processors like this one.
+    """The user's cache of programs for processors like this one; "" for a user without a home.
 
     Of the user and not of a run: an evaluation, a prediction and the next run of a study have the
     same programs. Code for one processor stops on another without its vector instructions, and
     jax's key is of devices, which it calls `cpu` everywhere: machines that share a home share no
     folder unless their processors are alike.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "tempo", "xla", _processor())
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):  # as the XDG specification has it
+        home = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "tempo", "xla", _processor()) if os.path.isabs(home) else ""
 
 
 def _processor() -> str:
@@ -94,20 +108,22 @@ def _processor() -> str:
 def trim(folder: str, limit_bytes: int) -> None:
     """Removes files below a folder, those read longest ago first, until it is small enough.
 
-    Others may do so at the same time; a program that is gone is compiled anew.
+    Others may do so at the same time; a program that is gone is compiled anew. What may not be
+    removed stays.
     """
     found = []
-    for path in pathlib.Path(folder).rglob("*"):
-        with contextlib.suppress(OSError):
-            if path.is_file():
-                stat = path.stat()
+    for parent, _, names in os.walk(folder):  # which passes over folders that are gone
+        for path in (os.path.join(parent, name) for name in names):
+            with contextlib.suppress(OSError):
+                stat = os.stat(path)
                 found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
     size = sum(size for _, size, _ in found)
     for _, own, path in sorted(found):
         if size <= limit_bytes:
             return
-        path.unlink(missing_ok=True)
-        size -= own
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            size -= own
 
 
 def _use(folder: str | None, shortest_s: float) -> None:

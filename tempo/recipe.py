@@ -97,7 +97,7 @@ class LoopSettings:
       keep_checkpoints: how many of the newest to keep, besides the best one.
       compile_cache: folder of compiled programs, for later runs and the rest of this one; ""
         keeps none. `auto` is the folder that JAX_COMPILATION_CACHE_DIR names (none if it is set
-        and empty), or else `tempo/xla` in the user's cache folder.
+        and empty), or else `tempo/xla` in the user's cache folder, see `tempo.program_cache`.
       stop_at: 0 to 1; the run ends, and counts as finished, at the first evaluation during training
         whose metric (that of the best checkpoint) reaches it. 0 goes on to the last epoch.
     """

@@ -97,40 +97,38 @@ def run(
     experiment.claim_workdir(workdir, exp.config)
 
     made = trainable.create(exp, schedule)
-    with (
-        program_cache.cached_in(r.loop.compile_cache),
-        Checkpoints(
+    with program_cache.cached_in(r.loop.compile_cache):
+        with Checkpoints(
             workdir,
             keep_latest=r.loop.keep_checkpoints,
             best_metric=evaluate.best_metric(evaluators),
-        ) as checkpoints,
-    ):
-        # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
-        ended, rows = Ended([], None), {}
-        if checkpoints.latest_step is not None:
-            info = checkpoints.load_info()
-            check_same_data(info, r.data.dir, exp.records.manifest_sha256)
-            ended = Ended([], info.get("end"))
-            state = checkpoints.restore(made.abstract)
-            say(f"resumed at step {int(state.step)} of {plan.num_steps}")
-        else:
-            loaded = _load(weights, exp, made.abstract) if weights else {}
-            state = made.begin(loaded)
-            del loaded
-        try:
-            if r.is_untrained and ended.end is None:
-                ended = _keep_untrained(exp, state, checkpoints)
-            elif ended.end is None:
-                state, rows, ended = _loop(
-                    exp, plan, made.step, state, evaluators, checkpoints, workdir
-                )
-        except NonFiniteError as e:
-            checkpoints.delete(e.bad_step)
-            raise
-        if checkpoints.best_step is not None:
-            say(f"best checkpoint so far: step {checkpoints.best_step}")
+        ) as checkpoints:
+            # 1. Go on with this workdir's run. 2. Start from other weights. 3. Start from scratch.
+            ended, rows = Ended([], None), {}
+            if checkpoints.latest_step is not None:
+                info = checkpoints.load_info()
+                check_same_data(info, r.data.dir, exp.records.manifest_sha256)
+                ended = Ended([], info.get("end"))
+                state = checkpoints.restore(made.abstract)
+                say(f"resumed at step {int(state.step)} of {plan.num_steps}")
+            else:
+                loaded = _load(weights, exp, made.abstract) if weights else {}
+                state = made.begin(loaded)
+                del loaded
+            try:
+                if r.is_untrained and ended.end is None:
+                    ended = _keep_untrained(exp, state, checkpoints)
+                elif ended.end is None:
+                    state, rows, ended = _loop(
+                        exp, plan, made.step, state, evaluators, checkpoints, workdir
+                    )
+            except NonFiniteError as e:
+                checkpoints.delete(e.bad_step)
+                raise
+            if checkpoints.best_step is not None:
+                say(f"best checkpoint so far: step {checkpoints.best_step}")
 
-    return _finish(ended, evaluators, state, workdir, rows)
+        return _finish(ended, evaluators, state, workdir, rows)
 
 
 def check(config: ml_collections.ConfigDict | Mapping[str, Any], workdir: str) -> Experiment:

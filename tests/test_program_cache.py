@@ -35,6 +35,18 @@ def test_the_cache_is_where_it_is_told_and_only_meanwhile(tmp_path, monkeypatch)
         assert used("auto") == ""
 
 
+def test_there_is_no_default_without_a_home_or_for_gpus_of_several_processes(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: "/home/me")
+    assert program_cache._default().startswith("/home/me/.cache/tempo/xla/")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert program_cache._default()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert program_cache._default() == ""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # of a user without an entry
+    assert program_cache.default_folder() == ""
+
+
 def test_processors_that_differ_share_no_folder(monkeypatch):
     own = program_cache.default_folder()
     assert program_cache.default_folder() == own
@@ -51,3 +63,20 @@ def test_the_cache_keeps_what_was_read_last(tmp_path):
         os.utime(path, (i if name != "a" else 9, 0))
     program_cache.trim(str(tmp_path), 250)
     assert sorted(p.parent.name for p in tmp_path.rglob("program")) == ["a", "d"]
+
+
+def test_what_others_remove_or_own_is_passed_over(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * 100)
+    os.utime(tmp_path / "a", (0, 0))
+    program_cache.trim(str(tmp_path / "gone"), 0)
+    unlink = os.unlink
+
+    def refuse(path):
+        if path.endswith("a"):
+            raise PermissionError(path)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    program_cache.trim(str(tmp_path), 100)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
