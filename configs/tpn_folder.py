@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         "head": {"dropout_prob": 0.5},
         "dtype": "float32",
         "norm_groups": 1,
-        "remat": False,
+        "remat": "none",
     }
     config.loss = {"label_smoothing": 0.0, "aux_weight": 0.5}
     config.optim = {

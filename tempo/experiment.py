@@ -34,6 +34,7 @@ FREE_KEYS = (
     "loop/keep_checkpoints",
     "loop/compile_cache",
     "sharding_rules",
+    "model/remat",
 )
 
 

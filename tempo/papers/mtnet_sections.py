@@ -118,7 +118,7 @@ def model(values: Mapping[str, str]) -> dict[str, Any]:
         "backbone": section,
         "head": {"dropout_prob": 0.0 if is_small else 0.5},
         "dtype": "float32" if is_small else "bfloat16",
-        "remat": False,
+        "remat": "none",
     }
 
 

@@ -336,7 +336,7 @@ def fill(config: Any, chosen: Argument) -> Any:
     }
     config.multigrid = {"cycle": "none"}
     config.mesh = {}
-    config.model = {"dtype": "float32", "remat": False}
+    config.model = {"dtype": "float32", "remat": "none"}
     config.eval = evaluators(values)
     found = stages(values)
     for name, value in found.pop("", {}).items():

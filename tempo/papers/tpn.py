@@ -256,7 +256,7 @@ def fill(
         "head": {"dropout_prob": 0.5},
         "dtype": "float32",
         "norm_groups": (clips_at_once + 7) // 8,
-        "remat": False,
+        "remat": "none",
     }
     config.loss = {"label_smoothing": 0.0, "aux_weight": 0.5}
     config.optim = {"name": "sgd", "momentum": 0.9, "nesterov": True,

@@ -109,7 +109,7 @@ def model(values: Mapping[str, str]) -> dict[str, Any]:
         "backbone": backbone,
         "head": {"dropout_prob": size["dropout_prob"]},
         "dtype": "float32",
-        "remat": False,
+        "remat": "none",
     }
 
 
