@@ -139,19 +139,7 @@ def main(argv: list[str]) -> int:
     if _FIND_BATCH.value:
         return _find_batch_size(_config(), _MEMORY_GIB.value, _REMAT_ALL.value)
     evaluating = _MODE.value == "eval"
-    if not _WORKDIR.value:
-        raise InputError("--workdir is missing: the folder for everything the run writes.")
-    if evaluating and not _CHECKPOINT.value:
-        raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
-    if _EVALUATORS.value and not evaluating:
-        raise InputError("--evaluators needs --mode eval; in training config.eval says what runs.")
-    if _SAVE_EMBEDDING.value and not evaluating:
-        raise InputError(
-            "--save_embedding needs --mode eval; in training config.eval.NAME.save_embedding says "
-            "whether features are stored."
-        )
-    if _SPLITS.value and evaluating:
-        raise InputError("--splits is for training; give --mode eval one config.data.dir.")
+    _check_flags(evaluating)
     config = _config()
     if not evaluating:
         _need(config)
@@ -174,6 +162,25 @@ def main(argv: list[str]) -> int:
     else:
         staged.run(config, _WORKDIR.value)
     return 0
+
+
+def _check_flags(evaluating: bool) -> None:
+    """Raises `InputError` for flags of a run that are missing or do not go together."""
+    if _MEMORY_GIB.value or _REMAT_ALL.value:
+        raise InputError("--memory_gib and --remat_all need --find-batch-size.")
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing: the folder for everything the run writes.")
+    if evaluating and not _CHECKPOINT.value:
+        raise InputError("--mode eval needs --checkpoint: a run's workdir, or one of its steps.")
+    if _EVALUATORS.value and not evaluating:
+        raise InputError("--evaluators needs --mode eval; in training config.eval says what runs.")
+    if _SAVE_EMBEDDING.value and not evaluating:
+        raise InputError(
+            "--save_embedding needs --mode eval; in training config.eval.NAME.save_embedding says "
+            "whether features are stored."
+        )
+    if _SPLITS.value and evaluating:
+        raise InputError("--splits is for training; give --mode eval one config.data.dir.")
 
 
 def run() -> None:
@@ -244,6 +251,11 @@ def _find_batch_size(
     config: ml_collections.ConfigDict | None, memory_gib: float, every_remat: bool
 ) -> int:
     _need(config)
+    if _COORDINATOR.value:
+        raise InputError(
+            "--find-batch-size asks the devices of one process; leave out --coordinator, and "
+            "multiply what it says by the number of processes."
+        )
     from tempo import batch_size
 
     print(batch_size.of_config(_last_stage(config), memory_gib, every_remat=every_remat), end="")

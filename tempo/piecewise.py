@@ -184,7 +184,8 @@ class _Programs:
         """Values of the part's results."""
         outputs = [flat.outputs[i] for i in part.outputs]
         if not part.eqns and not _variables(outputs):
-            return [jax.device_put(o.val, s) for o, s in zip(outputs, shardings, strict=True)]
+            arrays = [np.asarray(o.val, o.aval.dtype) for o in outputs]
+            return [jax.device_put(x, s) for x, s in zip(arrays, shardings, strict=True)]
         values = dict(flat.values)
         everywhere = NamedSharding(shardings[0].mesh, P())
         draws = _draws(part.eqns) if all(s.is_fully_replicated for s in shardings) else []

@@ -112,10 +112,16 @@ def rules_of(rules: Rules | str) -> Rules:
     """The rules, or those of that name in `NAMED_RULES`; "" names none.
 
     Raises:
-      InputError: an unknown name, or a rule that is no (regular expression, axes of the mesh) pair.
+      InputError: an unknown name, what is no list of rules, or a rule that is no (regular
+        expression, axes of the mesh) pair.
     """
     if isinstance(rules, str):
         return lookup(NAMED_RULES, rules, "sharding_rules") if rules else ()
+    if not isinstance(rules, Sequence):
+        raise InputError(
+            f"sharding_rules={rules!r} is neither a name ({', '.join(NAMED_RULES)}) nor a list of "
+            "(regular expression, axes) pairs; () is none."
+        )
     for rule in rules:
         try:
             pattern, spec = rule

@@ -60,6 +60,7 @@ def test_bad_config_is_one_line_before_any_work(config, tmp_path, flags, message
 def test_missing_flags_and_files(config, tmp_path):
     assert "--workdir is missing" in forked.refused("--config", config)
     assert "--config is missing" in forked.refused("--workdir", tmp_path)
+    assert "need --find-batch-size" in forked.refused("--config", config, "--remat_all")
     assert "needs --checkpoint" in forked.refused("--mode=eval", "--workdir", tmp_path)
     assert "nofile.py" in forked.refused("--config", "nofile.py", "--workdir", tmp_path)
     assert "Did you mean 'tpn_tsm_r50'" in forked.refused("--describe", "tpn_tsm_r5")

@@ -53,6 +53,7 @@ def test_rules_meet_parameters_and_momentum_alike():
         ([("kernel", ("modle",))], "names the axis 'modle'"),
         ([("(", ("model",))], "no .regular expression, axes. pair"),
         (["kernel"], "no .regular expression, axes. pair"),
+        (None, "^sharding_rules=None is neither a name .zero1, fsdp. nor a list"),
     ],
 )
 def test_bad_rules(rules, message):
