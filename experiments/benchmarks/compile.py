@@ -1,8 +1,9 @@
 """What a command waits for before its first step: initial values, and the step traced and compiled.
 
 One JSON object per model, clip and batch. Seconds are of the processor over all threads (`cpu_s`)
-and of the wall clock (`wall_s`); `second_start` is the same again with jax's cache of programs
-filled by the first and its memory of them emptied, as a new process has it.
+and of the wall clock (`wall_s`); `second_start` is the same again in the same process, with jax's
+cache of programs filled by the first and its memory of them emptied. What a new process takes to
+import its modules is in neither.
 """
 
 import argparse

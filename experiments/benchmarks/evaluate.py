@@ -104,9 +104,12 @@ def measure(args: argparse.Namespace, records: pipeline.Records) -> dict:
             num_batches * args.batch,
         )
         timed("reader", lambda: _reader(scorer), num_clips)
+    return {"num_videos": len(scorer.split), "num_clips": num_clips, **_told(rates, cpu_ms)}
+
+
+def _told(rates: dict[str, list[float]], cpu_ms: dict[str, list[float]]) -> dict:
+    """Figures of the rounds: clips per second and processor time per clip, by name."""
     return {
-        "num_videos": len(scorer.split),
-        "num_clips": num_clips,
         **{f"{name}_clips_per_s": _figures(values) for name, values in rates.items()},
         # Host work summed over threads: comparable on a machine that others use.
         **{f"{name}_cpu_ms_per_clip": _figures(values) for name, values in cpu_ms.items()},

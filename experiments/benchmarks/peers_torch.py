@@ -63,7 +63,7 @@ class Peer:
         return run
 
     def _step(self, net) -> None:
-        net.train()
+        self._set_training(True)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(**self._autocast):
             logits, *auxiliary = _as_tuple(net(self._video))
@@ -74,9 +74,14 @@ class Peer:
         self._optimizer.step()
 
     def _forward(self, net) -> None:
-        net.eval()
+        self._set_training(False)
         with torch.inference_mode(), torch.autocast(**self._autocast):
             net(self._video)
+
+    def _set_training(self, training: bool) -> None:
+        # Only where it changes: to walk all modules takes milliseconds of a network of many.
+        if self.net.training != training:
+            self.net.train(training)
 
 
 def x3d(frames: int, side_px: int, classes: int, depth_factor: float, width_factor: float):
