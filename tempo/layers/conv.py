@@ -32,6 +32,7 @@ _ACCELERATOR = {
     ("full", "dense"): "fold_sum",
     ("full", "grouped"): "fold_sum",
     ("stem", "dense"): "fold_sum",
+    ("stem_narrow", "dense"): "fold_sum",
     ("pointwise", "depthwise"): "shifted_products",
     ("spatial", "depthwise"): "shifted_products",
     ("temporal", "depthwise"): "shifted_products",
@@ -46,6 +47,8 @@ AUTO = {
         ("temporal_strided", "dense"): "matmul_sum",
         # Five convolutions of three channels cost twice as much as one of fifteen.
         ("stem", "dense"): "fold_stack",
+        # Of the fast pathway of a SlowFast network, say.
+        ("stem_narrow", "dense"): "fold_split",
     },
     "gpu": _ACCELERATOR,
     "tpu": _ACCELERATOR,

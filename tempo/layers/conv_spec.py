@@ -30,7 +30,8 @@ class ConvSpec:
         """`pointwise` (1x1x1), `spatial` (1xkxk), `temporal` (kx1x1) or `full` (kxkxk).
 
         A temporal kernel with a stride in time is `temporal_strided`, a full one that reads the
-        few channels of pixels `stem`.
+        few channels of pixels `stem`, or `stem_narrow` if it has no stride in time and its output
+        has fewer numbers than its input.
         """
         kt, kh, kw = self.kernel_size
         if kh == kw == 1:
@@ -39,7 +40,11 @@ class ConvSpec:
             return "temporal" if self.strides[0] == 1 else "temporal_strided"
         if kt == 1:
             return "spatial"
-        return "stem" if self.in_features <= 4 and self.groups == 1 else "full"
+        if self.in_features > 4 or self.groups > 1:
+            return "full"
+        stride_t, stride_h, stride_w = self.strides
+        is_narrow = self.features < self.in_features * stride_h * stride_w
+        return "stem_narrow" if is_narrow and stride_t == 1 else "stem"
 
     @property
     def group_kind(self) -> str:

@@ -69,6 +69,18 @@ def fold_stack(x, kernel, spec: ConvSpec):
     return y.reshape(x.shape[:2] + y.shape[1:])
 
 
+def fold_split(x, kernel, spec: ConvSpec):
+    """One 2-D convolution for all time taps, whose outputs are then shifted and added.
+
+    Moves the outputs where `fold_stack` moves the inputs: less where they are fewer.
+    """
+    taps = spec.kernel_size[0]
+    kernel = jnp.moveaxis(kernel, 0, 3).reshape(*kernel.shape[1:4], -1)
+    y = _conv2d(_merge_time(x), kernel, spec.strides[1:], spec.pads[1:], 1)
+    parts = jnp.split(y.reshape(x.shape[:2] + y.shape[1:]), taps, axis=-1)
+    return _shifted_sum(parts, spec)
+
+
 def fold_space(x, kernel, spec: ConvSpec):
     """A 2-D convolution over (T, H*W), for kernels with extent in time only."""
     x = _subsample_space(x, spec)
@@ -99,16 +111,13 @@ def matmul_stack(x, kernel, spec: ConvSpec):
 
 
 def matmul_split(x, kernel, spec: ConvSpec):
-    """One matrix product for all time taps, whose outputs are then shifted and added.
+    """A matrix product per time tap, whose outputs are then shifted and added.
 
-    Moves the outputs where `matmul_stack` moves the inputs: less where channels are reduced.
+    Moves the outputs where `matmul_sum` moves the inputs: less where channels are reduced.
     """
     x = _subsample_space(x, spec)
-    taps = spec.kernel_size[0]
-    kernel = jnp.moveaxis(kernel[:, 0, 0], 0, 1).reshape(spec.in_features, -1)
-    parts = _pad_time(_channel_product(x, kernel, 1), spec)
-    width = spec.features
-    return sum(_frames(parts[..., t * width : (t + 1) * width], t, spec) for t in range(taps))
+    parts = [_channel_product(x, tap[0, 0], 1) for tap in kernel]
+    return _shifted_sum(parts, spec)
 
 
 def _undecorated_conv2d(x, kernel, strides, pads, groups):
@@ -189,6 +198,11 @@ def _frames(padded, tap: int, spec: ConvSpec):
     return padded[:, tap : tap + (count - 1) * stride + 1 : stride]
 
 
+def _shifted_sum(parts, spec: ConvSpec):
+    """Sum of the outputs of all time taps `[B,T,...]`, each from the frames that its tap met."""
+    return sum(_frames(_pad_time(part, spec), t, spec) for t, part in enumerate(parts))
+
+
 def _stack_time(x, spec: ConvSpec):
     x = _pad_time(x, spec)
     return jnp.concatenate([_frames(x, t, spec) for t in range(spec.kernel_size[0])], axis=-1)
@@ -230,6 +244,8 @@ LOWERINGS: dict[str, Lowering] = {
     "fold": Lowering(fold, _no_time_extent),
     "fold_sum": Lowering(fold_sum, lambda spec: True),
     "fold_stack": Lowering(fold_stack, lambda spec: spec.groups == 1),
+    # With a stride in time it would compute the outputs that the stride skips.
+    "fold_split": Lowering(fold_split, lambda spec: spec.groups == 1 and spec.strides[0] == 1),
     "fold_space": Lowering(fold_space, _no_space_extent),
     "matmul_sum": Lowering(matmul_sum, _no_space_extent),
     "matmul_stack": Lowering(

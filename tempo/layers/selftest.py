@@ -35,6 +35,7 @@ SPECS = {
                 (_FULL, (1, 2, 2)),
             )
         ),
+        _spec((3, 5, 5), (2, 2, 2), in_features=3),
         _spec((3, 5, 5), (1, 2, 2), in_features=3),
     )
 }

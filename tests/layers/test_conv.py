@@ -193,7 +193,8 @@ def test_override_is_taken_where_it_suits_and_auto_elsewhere():
         ("lateral_8", "matmul_sum"),
         ("temporal_grouped", "matmul_sum"),
         ("full", "fold_sum"),
-        ("stem_of_a_fast_path", "fold_stack"),
+        ("stem_of_a_fast_path", "fold_split"),
+        ("stem_inflated", "fold_stack"),
     ],
 )
 def test_choice_on_the_cpu_by_what_was_measured(case, expected):
