@@ -59,6 +59,8 @@ def of_config(config: Mapping[str, Any], memory_gib: float = 0.0, *, every_remat
       InputError: a config that cannot be used; memory in which not one batch fits, or whose size
         nobody knows.
     """
+    if not math.isfinite(memory_gib):
+        raise InputError(f"--memory_gib={memory_gib:g} is no size; 0 asks the device.")
     exp = experiment.create(config)
     total, source = (memory_gib * _GIB, "given") if memory_gib else device_memory()
     limit, unit = USABLE * total, batch_unit(exp)
@@ -80,8 +82,8 @@ def of_config(config: Mapping[str, Any], memory_gib: float = 0.0, *, every_remat
             flag = f"--config.batch_size={best.batch_size}"
             flag += f" --config.model.remat={policy}" if policy != own else ""
             lines.append(f"use       {flag}")
-        elif not every_remat:
-            raise InputError(_too_much(changed, tried[0], limit, policy))
+    if not any(line.startswith("use ") for line in lines):
+        raise InputError(_too_much(changed, tried[0], limit, policy))
     lines += ["", "Larger steps are made of such batches with config.loop.accumulate_steps."]
     return "\n".join(lines) + "\n"
 

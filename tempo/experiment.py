@@ -22,8 +22,8 @@ from tempo.types import ClipShape, ClipShapes, FlowSpec
 from tempo.version import __version__
 
 # What may differ between two runs that share a workdir: it changes what is watched, where and how
-# fast, never the numbers. Sections as a whole, then single keys. Evaluators during training do
-# change the numbers of a run that ends once a metric is reached (`loop.stop_at`).
+# fast, and the numbers by no more than rounding. Sections as a whole, then single keys. Evaluators
+# during training do change a run that ends once a metric is reached (`loop.stop_at`).
 FREE_SECTIONS = ("eval/", "mesh/")
 FREE_KEYS = (
     "data/dir",

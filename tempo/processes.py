@@ -11,6 +11,8 @@ from tempo.errors import InputError
 
 AUTO = "auto"
 
+_LONGEST_S = 7 * 24 * 3600
+
 
 def join(
     coordinator: str | None,
@@ -37,8 +39,11 @@ def join(
                 "--num_processes and --process_id need --coordinator: host:port of process 0."
             )
         return
-    if timeout_s < 1:
-        raise InputError(f"--coordinator_timeout_s must be at least 1; got {timeout_s:g}.")
+    if not 1 <= timeout_s <= _LONGEST_S:
+        raise InputError(
+            f"--coordinator_timeout_s must be at least 1 and at most {_LONGEST_S}; got "
+            f"{timeout_s:g}."
+        )
     _check_number(num_processes, process_id)
     if coordinator == AUTO:
         where = "The processes of the cluster"

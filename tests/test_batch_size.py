@@ -91,6 +91,8 @@ def test_the_table_ends_in_the_flag_to_use(monkeypatch):
     assert set(told) == {"none", "convs", "narrow", "blocks"}
     with pytest.raises(InputError, match=r"holds 0\.\d+ GiB .*remat=blocks, or .*dtype=bfloat16"):
         batch_size.of_config({}, limit / 1e4)
+    with pytest.raises(InputError, match=r"GiB are free; try --config.model.dtype=bfloat16"):
+        batch_size.of_config({}, limit / 1e4, every_remat=True)
 
 
 def test_a_step_takes_over_the_memory_of_all_of_its_state():

@@ -19,7 +19,8 @@ from tests import forked
         (("host:0", 2, 0), "neither 'auto'"),
         (("host:1234", 2, 2), "--process_id=2 is none of the --num_processes=2"),
         (("auto", 0, None), "--num_processes must be at least 1; got 0"),
-        (("host:1234", 2, 0, 0.0), "--coordinator_timeout_s must be at least 1; got 0"),
+        (("host:1234", 2, 0, 0.0), "_timeout_s must be at least 1 and at most 604800; got 0"),
+        (("host:1234", 2, 0, float("inf")), "at most 604800; got inf"),
         (("auto",), "--coordinator=auto: jax finds no cluster here .*give host:port"),
     ],
 )
