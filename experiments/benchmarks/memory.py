@@ -9,10 +9,12 @@ turns, dtype by dtype, each on arrays of its own.
 """
 
 import argparse
+import sys
 
 import tempo
 from experiments.benchmarks import report, running
 from experiments.benchmarks.turns import take_turns
+from tempo.errors import InputError
 from tempo.layers import remat
 
 _MIB = 2.0**20
@@ -21,9 +23,13 @@ _MIB = 2.0**20
 def main(argv=None) -> None:
     """Runs the benchmark from the command line."""
     args = _arguments(argv)
-    for dtype in args.dtypes.split(","):
-        for row in measure(args, dtype):
-            report.emit({**row, **report.environment()}, args.out)
+    try:
+        for dtype in args.dtypes.split(","):
+            for row in measure(args, dtype):
+                report.emit({**row, **report.environment()}, args.out)
+    except InputError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
 
 
 def measure(args, dtype: str) -> list[dict]:
