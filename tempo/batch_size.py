@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tempo import experiment, models, sharding, trainable
+from tempo import experiment, machine, models, sharding, trainable
 from tempo.errors import InputError
 from tempo.experiment import Experiment
 from tempo.layers import remat
@@ -229,14 +229,15 @@ def host_memory(root: str = "/") -> float:
     facts = _numbers(folder / "proc/meminfo")
     if "MemAvailable:" in facts:
         free.append(1024.0 * facts["MemAvailable:"])
-    for group, limit, used, cache in (
-        ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-         "total_inactive_file"),
-    ):  # fmt: skip
-        most, now = (_number(folder / group / name) for name in (limit, used))
-        if most is not None and now is not None:
-            free.append(most - now + _numbers(folder / group / "memory.stat").get(cache, 0))
+    tops = [folder / "sys/fs/cgroup", folder / "sys/fs/cgroup/memory"]
+    for group in [*tops, *machine.group_folders(str(root), "memory")]:
+        for limit, used, cache in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            most, now = (_number(group / name) for name in (limit, used))
+            if most is not None and now is not None:
+                free.append(most - now + _numbers(group / "memory.stat").get(cache, 0))
     return max(min(free), 0.0)
 
 

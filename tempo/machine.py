@@ -129,7 +129,7 @@ def cores_limit(root: str = "/") -> float | None:
       root: of the file system that holds `proc` and `sys`.
     """
     limits = []
-    for folder in _group_folders(root, "cpu"):
+    for folder in group_folders(root, "cpu"):
         if quota := _text(folder / "cpu.max").split():  # cgroup v2
             limits += [int(quota[0]) / int(quota[1])] if quota[0] != "max" else []
         quota = [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
@@ -145,7 +145,7 @@ def memory_limit_gib(root: str = "/") -> float | None:
       root: of the file system that holds `proc` and `sys`.
     """
     limits = []
-    for folder in _group_folders(root, "memory"):
+    for folder in group_folders(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _text(folder / name).strip()
             if text.isdigit() and int(text) < _NO_LIMIT:
@@ -161,7 +161,7 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![\w~.:/])/(?:[^\s/:;,'\"=]+/)+(?=[^\s/:;,'\"=])", ".../", text)
 
 
-def _group_folders(root: str, controller: str) -> list[pathlib.Path]:
+def group_folders(root: str, controller: str) -> list[pathlib.Path]:
     """Folders of the process's control groups and of those above them, of both versions."""
     base = pathlib.Path(root, "sys/fs/cgroup")
     folders = []

@@ -83,7 +83,7 @@ ALLOWED = {
         "sharding", "state", "step",
     },
     "batch_size": {
-        "errors", "types", "layers", "models", "experiment", "sharding", "trainable",
+        "errors", "types", "layers", "machine", "models", "experiment", "sharding", "trainable",
     },
     "loop": {"types", "progress", "sharding", "state", "step", "watchdog"},
     "programs": {"errors", "types", "progress", "state", "step"},

@@ -124,3 +124,7 @@ def test_the_memory_of_a_process_is_the_least_that_anything_leaves_it(tmp_path):
     put("sys/fs/cgroup/memory.max", "3000000\n")
     put("sys/fs/cgroup/memory.stat", "anon 5\ninactive_file 250000\n")
     assert batch_size.host_memory(tmp_path) == 2_250_000
+    put("proc/self/cgroup", "0::/job/step\n")  # the limits of a job are those of its processes
+    put("sys/fs/cgroup/job/memory.max", "2000000\n")
+    put("sys/fs/cgroup/job/memory.current", "500000\n")
+    assert batch_size.host_memory(tmp_path) == 1_500_000
