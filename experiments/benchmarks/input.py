@@ -169,10 +169,11 @@ def pipeline_round(setting: Setting, kind: str, clip: ClipSpec, num_threads: int
     with setting.batches(kind, clip, num_threads) as batches:
         for _ in range(4):  # what had been made ahead must not count
             next(batches)
-        start, num_clips = time.perf_counter(), 0
-        while (passed := time.perf_counter() - start) < setting.args.seconds:
+        start, num_clips, passed = time.perf_counter(), 0, 0.0
+        while not num_clips or passed < setting.args.seconds:
             next(batches)
             num_clips += setting.args.batch
+            passed = time.perf_counter() - start
         return num_clips / passed
 
 
@@ -187,7 +188,7 @@ def ceiling_round(setting: Setting, clip: ClipSpec, num_threads: int) -> float:
     def run(thread: int) -> None:
         height, width = simplejpeg.decode_jpeg_header(frames[0])[:2]
         picture = np.empty((height, width, 3), np.uint8)
-        while time.perf_counter() < stop:
+        while not counts[thread] or time.perf_counter() < stop:
             for i in range(clip.num_frames):
                 frame = frames[(i * clip.stride) % len(frames)]
                 simplejpeg.decode_jpeg(frame, colorspace="RGB", buffer=picture)
@@ -212,10 +213,11 @@ def stage_times(setting: Setting, kind: str, clip: ClipSpec) -> dict[str, float]
         for _ in range(4):
             next(batches)
         with stages.measure() as clock:
-            start, num_clips = time.perf_counter(), 0
-            while (passed := time.perf_counter() - start) < setting.args.seconds:
+            start, num_clips, passed = time.perf_counter(), 0, 0.0
+            while not num_clips or passed < setting.args.seconds:
                 next(batches)
                 num_clips += setting.args.batch
+                passed = time.perf_counter() - start
     seconds = clock.seconds | {"hand_over": passed - sum(clock.seconds.values())}
     return {name: round(1e3 * s / num_clips, 3) for name, s in seconds.items()}
 
