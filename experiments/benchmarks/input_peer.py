@@ -138,10 +138,11 @@ def one_round(clips: Clips, num_workers: int, batch: int, seconds: float) -> flo
     batches = iter(loader)
     for _ in range(4 + 2 * num_workers):  # what had been made ahead must not count
         next(batches)
-    start, num_clips = time.perf_counter(), 0
-    while (passed := time.perf_counter() - start) < seconds:
+    start, num_clips, passed = time.perf_counter(), 0, 0.0
+    while not num_clips or passed < seconds:
         next(batches)
         num_clips += batch
+        passed = time.perf_counter() - start
     del batches, loader  # ends its workers
     return num_clips / passed
 
